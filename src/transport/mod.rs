@@ -1,0 +1,3 @@
+//! Bytes: dialling, sockets, WebSocket frames. Nothing here knows of sessions.
+
+pub mod socket;
