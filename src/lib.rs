@@ -13,5 +13,6 @@
 //! ```
 
 pub mod config;
+pub mod core;
 pub mod profile;
 pub mod transport;

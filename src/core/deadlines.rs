@@ -1,0 +1,75 @@
+//! The times of a session's life, and what each of them brings.
+
+use std::time::{Duration, Instant};
+
+/// A page that keeps upstream unread for this long is too slow.
+pub(super) const STALL: Duration = Duration::from_secs(10);
+/// A client message that is incomplete for this long closes its page.
+pub(super) const CLIENT_MESSAGE: Duration = Duration::from_secs(30);
+/// A normal close is judged so long after it: a reload's page request comes first, but not at once.
+pub(super) const JUDGE: Duration = Duration::from_secs(2);
+/// Pings towards upstream and page: keeps paths through NATs and proxies open.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(30);
+/// How long a page may take to echo the close that ends a session.
+pub(super) const ECHO: Duration = Duration::from_secs(5);
+
+/// Something is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// The attached page kept upstream unread for 10 s: close 4008.
+    TooSlow,
+    /// Its message has been incomplete for 30 s: close 1013.
+    IncompleteMessage,
+    /// It did not echo the close that ends the session: its connection is dropped.
+    NoEcho,
+    /// A normal close turned out to be meant: the session ends, upstream gets the page's code.
+    OnPurpose(Option<u16>),
+    /// Nobody came back within the grace time.
+    GraceOver,
+    /// Ping upstream.
+    PingUpstream,
+    /// Something was queued for the page.
+    PagePing,
+}
+
+/// When something is due next; `None` fields are off.
+#[derive(Debug, Default)]
+pub(super) struct Deadlines {
+    pub(super) stall: Option<Instant>,
+    pub(super) client_message: Option<Instant>,
+    pub(super) echo: Option<Instant>,
+    pub(super) judge: Option<Instant>,
+    pub(super) grace: Option<Instant>,
+    pub(super) ping_upstream: Option<Instant>,
+    pub(super) ping_page: Option<Instant>,
+}
+
+impl Deadlines {
+    pub(super) fn next(&self) -> Option<Instant> {
+        [
+            self.stall,
+            self.client_message,
+            self.echo,
+            self.judge,
+            self.grace,
+            self.ping_upstream,
+            self.ping_page,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Those of an attachment are off.
+    pub(super) fn detached(&mut self) {
+        self.stall = None;
+        self.client_message = None;
+        self.echo = None;
+        self.ping_page = None;
+    }
+
+    /// Takes a deadline that has come.
+    pub(super) fn take(field: &mut Option<Instant>, now: Instant) -> bool {
+        field.take_if(|at| *at <= now).is_some()
+    }
+}

@@ -1,0 +1,341 @@
+//! The replay log: a session's upstream messages as they came over the wire.
+//!
+//! The log is one stream of bytes, numbered by offset from the session's start, that holds whole data frames and, at
+//! its tail, the frame being received. It keeps no index: a reader is an offset, and frame headers are walked where a
+//! boundary is needed. Bytes live in slabs, sized to what is retained, which are dropped from the front.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use super::frame::{self, Header, MAX_HEADER, Sender};
+
+/// Smallest and largest slab, in bytes.
+const SLAB: (usize, usize) = (256, 64 * 1024);
+
+/// A point between two messages: every message up to `position` lies before `offset`, every later one after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mark {
+    /// Offset in the log, in bytes from the session's start.
+    pub offset: u64,
+    /// Position of the last message before it; 0 before the first.
+    pub position: u64,
+}
+
+/// Bounds of a log; the newest complete message and the one being received are kept even above them.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// In bytes, slabs counted as they are allocated.
+    pub bytes: usize,
+    /// In messages.
+    pub messages: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Log {
+    bounds: Bounds,
+    slabs: VecDeque<Slab>,
+    /// Start of the oldest retained message.
+    base: Mark,
+    /// Start of the newest complete message.
+    newest: u64,
+    /// Start of the message being received, or where the next one will start.
+    boundary: Mark,
+    /// End of the last complete frame; what lies before it may be forwarded.
+    end: u64,
+    /// End of what was received.
+    tail: u64,
+    /// Bytes that slabs have allocated.
+    allocated: usize,
+    /// A dropped slab's memory, the next one's if it fits.
+    spare: Option<Vec<u8>>,
+}
+
+/// Bytes from offset `start`; full when length reaches capacity.
+#[derive(Debug)]
+struct Slab {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Slab {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl Log {
+    /// An empty log; it allocates nothing before the first message.
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            slabs: VecDeque::new(),
+            base: Mark::default(),
+            newest: 0,
+            boundary: Mark::default(),
+            end: 0,
+            tail: 0,
+            allocated: 0,
+            spare: None,
+        }
+    }
+
+    /// The start of the oldest retained message; the first position that can be replayed is one more than its.
+    pub fn base(&self) -> Mark {
+        self.base
+    }
+
+    /// The end of the newest complete message.
+    pub fn boundary(&self) -> Mark {
+        self.boundary
+    }
+
+    /// End of the last complete frame: readers go no further.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Whether a message has begun and is not complete.
+    pub fn amid_message(&self) -> bool {
+        self.tail > self.boundary.offset
+    }
+
+    /// Whether whole frames of a message lie before [`Self::end`] that is not complete.
+    pub fn partly_forwardable(&self) -> bool {
+        self.end > self.boundary.offset
+    }
+
+    /// End of what was received.
+    pub fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// Bytes that the log holds on to.
+    pub fn allocated(&self) -> usize {
+        self.allocated
+    }
+
+    /// How many bytes may be received without evicting what a reader at `cursor` has yet to get.
+    ///
+    /// A reader that has got every whole frame never blocks: the message being received is held above the bounds.
+    pub fn room(&self, cursor: u64) -> usize {
+        if cursor >= self.end {
+            return usize::MAX;
+        }
+        // a walk gives the exact count of unread messages; the marks give a bound that costs nothing
+        let unread = (self.tail - cursor) as usize;
+        if self.boundary.position - self.base.position > self.bounds.messages {
+            return 0;
+        }
+        self.bounds.bytes.saturating_sub(unread)
+    }
+
+    /// Appends bytes of the frame being received.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let free = self
+                .slabs
+                .back()
+                .map_or(0, |slab| slab.bytes.capacity() - slab.bytes.len());
+            if free == 0 {
+                self.grow(bytes.len());
+                continue;
+            }
+            let (now, later) = bytes.split_at(free.min(bytes.len()));
+            if let Some(slab) = self.slabs.back_mut() {
+                slab.bytes.extend_from_slice(now);
+            }
+            self.tail += now.len() as u64;
+            bytes = later;
+        }
+    }
+
+    /// The frames received are complete: readers may have them. With `fin` their message is complete too, and gets
+    /// the next position. A caller that wants a message whole before anyone reads it commits at its last frame only.
+    pub fn commit(&mut self, fin: bool) {
+        self.end = self.tail;
+        if fin {
+            self.newest = self.boundary.offset;
+            self.boundary = Mark {
+                offset: self.end,
+                position: self.boundary.position + 1,
+            };
+        }
+    }
+
+    /// Forgets the message being received, the frames of it that are complete included.
+    pub fn abandon_message(&mut self) {
+        while let Some(slab) = self.slabs.back_mut() {
+            if slab.start >= self.boundary.offset {
+                self.allocated -= slab.bytes.capacity();
+                self.slabs.pop_back();
+            } else {
+                slab.bytes.truncate((self.boundary.offset - slab.start) as usize);
+                break;
+            }
+        }
+        self.tail = self.boundary.offset;
+        self.end = self.tail;
+    }
+
+    /// Evicts the oldest messages until the bounds hold, none that a reader at `cursor` has yet to get whole; returns
+    /// how many.
+    pub fn evict(&mut self, cursor: Option<u64>) -> u64 {
+        let limit = cursor.unwrap_or(u64::MAX).min(self.newest);
+        let before = self.base.position;
+        while self.over_bounds() {
+            let next = self.next_message(self.base);
+            if next.offset > limit {
+                break;
+            }
+            self.base = next;
+            self.drop_slabs();
+        }
+        self.base.position - before
+    }
+
+    /// Whether the bounds are exceeded.
+    pub fn over_bounds(&self) -> bool {
+        self.allocated > self.bounds.bytes || self.boundary.position - self.base.position > self.bounds.messages
+    }
+
+    /// Gives unused memory back; for a session that nobody is attached to.
+    pub fn shrink(&mut self) {
+        self.spare = None;
+        if let Some(slab) = self.slabs.back_mut() {
+            self.allocated -= slab.bytes.capacity();
+            slab.bytes.shrink_to_fit();
+            self.allocated += slab.bytes.capacity();
+        }
+    }
+
+    /// The slices from `cursor` to `limit`, at most as many as `out` takes; returns how many.
+    pub fn slices<'a>(&'a self, cursor: u64, limit: u64, out: &mut [IoSlice<'a>]) -> usize {
+        let mut count = 0;
+        for slab in self.slabs.range(self.slab_of(cursor)..) {
+            if count == out.len() || slab.start >= limit {
+                break;
+            }
+            let from = cursor.saturating_sub(slab.start) as usize;
+            let to = (limit.min(slab.end()) - slab.start) as usize;
+            if from < to {
+                out[count] = IoSlice::new(&slab.bytes[from..to]);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// Copies the bytes from `from` to `to` to the end of `out`; both must be retained.
+    pub fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
+        for slab in self.slabs.range(self.slab_of(from)..) {
+            if slab.start >= to {
+                break;
+            }
+            let first = from.saturating_sub(slab.start) as usize;
+            let last = (to.min(slab.end()) - slab.start) as usize;
+            out.extend_from_slice(&slab.bytes[first..last]);
+        }
+    }
+
+    /// Appends the payload of the message that starts at `start`, all of whose frames were pushed.
+    pub fn payload(&self, start: u64, out: &mut Vec<u8>) {
+        let mut at = start;
+        loop {
+            let header = self.header(at);
+            self.copy(at + header.size as u64, at + header.total(), out);
+            at += header.total();
+            if header.fin {
+                return;
+            }
+        }
+    }
+
+    /// The first frame boundary at or after `cursor`, walked from `from`, which is one; and the last message boundary
+    /// that the walk has passed. `cursor` must not lie beyond [`Self::end`].
+    pub fn frame_boundary(&self, from: Mark, cursor: u64) -> (u64, Mark) {
+        let mut mark = if from.offset < self.base.offset {
+            self.base
+        } else {
+            from
+        };
+        let mut at = mark.offset;
+        while at < cursor {
+            let header = self.header(at);
+            at += header.total();
+            if header.fin {
+                mark = Mark {
+                    offset: at,
+                    position: mark.position + 1,
+                };
+            }
+        }
+        (at, mark)
+    }
+
+    /// The mark after the message that starts at `mark`, which must be complete.
+    fn next_message(&self, mark: Mark) -> Mark {
+        let mut at = mark.offset;
+        loop {
+            let header = self.header(at);
+            at += header.total();
+            if header.fin {
+                return Mark {
+                    offset: at,
+                    position: mark.position + 1,
+                };
+            }
+        }
+    }
+
+    /// The header of the complete frame at `offset`.
+    fn header(&self, offset: u64) -> Header {
+        let index = self.slab_of(offset);
+        let slab = &self.slabs[index];
+        let here = &slab.bytes[(offset - slab.start) as usize..];
+        if let Ok(Some(header)) = frame::parse(here, Sender::Server) {
+            return header;
+        }
+        // it straddles slabs
+        let mut bytes = Vec::with_capacity(MAX_HEADER);
+        self.copy(offset, self.tail.min(offset + MAX_HEADER as u64), &mut bytes);
+        match frame::parse(&bytes, Sender::Server) {
+            Ok(Some(header)) => header,
+            // every frame was parsed before it was pushed
+            other => unreachable!("no frame at log offset {offset}: {other:?}"),
+        }
+    }
+
+    /// Index of the slab that holds `offset`; the number of slabs at the tail.
+    fn slab_of(&self, offset: u64) -> usize {
+        match self.slabs.back() {
+            Some(last) if last.start <= offset => self.slabs.len() - 1,
+            _ => self.slabs.partition_point(|slab| slab.end() <= offset),
+        }
+    }
+
+    fn grow(&mut self, wanted: usize) {
+        let (least, most) = SLAB;
+        let retained = (self.tail - self.base.offset) as usize;
+        let size = wanted.max(retained / 8).next_power_of_two().clamp(least, most);
+        let bytes = match self.spare.take() {
+            Some(spare) if spare.capacity() == size => spare,
+            _ => Vec::with_capacity(size),
+        };
+        self.allocated += bytes.capacity();
+        self.slabs.push_back(Slab {
+            start: self.tail,
+            bytes,
+        });
+    }
+
+    fn drop_slabs(&mut self) {
+        while self.slabs.front().is_some_and(|slab| slab.end() <= self.base.offset) {
+            if let Some(mut slab) = self.slabs.pop_front() {
+                self.allocated -= slab.bytes.capacity();
+                slab.bytes.clear();
+                self.spare = Some(slab.bytes);
+            }
+        }
+    }
+}

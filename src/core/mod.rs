@@ -1,0 +1,19 @@
+//! The session's state machine: pure. No sockets, no clock, no I/O; events and `now` go in, what to do comes out, and
+//! the next deadline can be asked.
+//!
+//! [`session::Session`] holds one session's state: its replay [`log`], the attachment with its epoch and what it has
+//! yet to be sent ([`outgoing`]), what its browser acknowledged ([`acks`]), why pages left ([`cause`]), takeover
+//! [`fights`], and how the session ends ([`close`]). [`frame`] knows WebSocket frame headers.
+
+pub mod acks;
+pub mod cause;
+pub mod close;
+mod deadlines;
+pub mod fights;
+pub mod frame;
+pub mod log;
+pub mod outgoing;
+mod policy;
+pub mod session;
+
+pub use policy::{Overflow, Policy, ReplayMode};
