@@ -271,10 +271,7 @@ impl Session {
         }
         self.deadlines.ping_upstream = None;
         self.deadlines.stall = None;
-        self.end = Some(End {
-            how,
-            shown: self.attached.is_some(),
-        });
+        self.end = Some(End { how, reattached: false });
         torn
     }
 

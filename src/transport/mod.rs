@@ -1,3 +1,5 @@
 //! Bytes: dialling, sockets, WebSocket frames. Nothing here knows of sessions.
 
+pub mod reader;
 pub mod socket;
+mod utf8;

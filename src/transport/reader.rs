@@ -1,0 +1,272 @@
+//! Frames out of bytes that arrive in any pieces: what is cut where, what is allowed, and whether text is UTF-8.
+//!
+//! The reader owns no buffer but a carry for a header or control frame that straddles two reads; payload passes as it
+//! came over the wire.
+
+use std::cell::RefCell;
+
+use crate::core::close;
+use crate::core::frame::{self, Header, MAX_CONTROL, MAX_HEADER, Malformed, Opcode, Sender};
+
+use super::utf8::Utf8;
+
+/// Reads one direction of one connection.
+#[derive(Debug)]
+pub struct FrameReader {
+    from: Sender,
+    /// Largest message, in bytes; headers of its continuation frames count, so that empty fragments are bounded too.
+    max_message: u64,
+    /// The start of a header or control frame, where it was cut.
+    carry: [u8; MAX_HEADER + MAX_CONTROL],
+    carried: usize,
+    /// The data frame being read, and how much of its payload was.
+    frame: Option<(Header, u64)>,
+    /// The message being read: whether it is text, and its size so far.
+    message: Option<(bool, u64)>,
+    utf8: Utf8,
+}
+
+/// What the next bytes are.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Part of a data frame.
+    Data(Piece<'a>),
+    /// A whole control frame; payload unmasked.
+    Control(Opcode, Control),
+    /// Nothing complete: read more.
+    More,
+}
+
+/// The payload of a control frame.
+#[derive(Debug)]
+pub struct Control {
+    bytes: [u8; MAX_CONTROL],
+    length: usize,
+}
+
+impl std::ops::Deref for Control {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// Part of a data frame as it came over the wire: `carried` and then `raw`.
+#[derive(Debug)]
+pub struct Piece<'a> {
+    /// The frame's header, where it came in an earlier read.
+    pub carried: ([u8; MAX_HEADER], usize),
+    /// Bytes of this read.
+    pub raw: &'a [u8],
+    /// The piece starts a message.
+    pub starts_message: bool,
+    /// The piece ends its frame.
+    pub ends_frame: bool,
+    /// The piece ends its message.
+    pub ends_message: bool,
+    /// The message is text.
+    pub text: bool,
+}
+
+/// A peer broke the protocol or a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Close code 1002.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// A continuation without a start, or a start within a message; 1002.
+    #[error("fragments out of order")]
+    Fragments,
+    /// Close code 1007.
+    #[error("text is not UTF-8")]
+    NotUtf8,
+    /// Close code 1009.
+    #[error("message larger than max_message = {0}")]
+    TooBig(u64),
+}
+
+impl Fault {
+    /// The code to close the offender's connection with.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Malformed(_) | Self::Fragments => close::PROTOCOL_ERROR,
+            Self::NotUtf8 => close::NOT_UTF8,
+            Self::TooBig(_) => close::TOO_BIG,
+        }
+    }
+}
+
+thread_local! {
+    /// Where masked text is unmasked to be looked at.
+    static CLEAR: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl FrameReader {
+    /// A reader of what `from` sends, at the start of its first frame.
+    pub fn new(from: Sender, max_message: usize) -> Self {
+        Self {
+            from,
+            max_message: max_message as u64,
+            carry: [0; MAX_HEADER + MAX_CONTROL],
+            carried: 0,
+            frame: None,
+            message: None,
+            utf8: Utf8::default(),
+        }
+    }
+
+    /// Whether a message has begun and is not complete.
+    pub fn amid_message(&self) -> bool {
+        self.message.is_some() || self.frame.is_some() || self.carried > 0
+    }
+
+    /// Takes what comes next off the front of `bytes`. After [`Event::More`] `bytes` is empty.
+    pub fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Event<'a>, Fault> {
+        if let Some((header, done)) = self.frame {
+            if bytes.is_empty() {
+                return Ok(Event::More);
+            }
+            return self.payload(header, done, 0, ([0; MAX_HEADER], 0), bytes);
+        }
+        if self.carried > 0 {
+            return self.carried_header(bytes);
+        }
+        match frame::parse(bytes, self.from)? {
+            Some(header) if header.opcode.is_control() => {
+                if (bytes.len() as u64) < header.total() {
+                    return Ok(self.carry_all(bytes));
+                }
+                let (whole, later) = bytes.split_at(header.total() as usize);
+                *bytes = later;
+                Ok(control(&header, whole))
+            }
+            Some(header) => {
+                self.begin(&header)?;
+                self.payload(header, 0, header.size, ([0; MAX_HEADER], 0), bytes)
+            }
+            None => Ok(self.carry_all(bytes)),
+        }
+    }
+
+    /// Goes on with a header, or a whole control frame, of which an earlier read had the start.
+    fn carried_header<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Event<'a>, Fault> {
+        loop {
+            let parsed = frame::parse(&self.carry[..self.carried], self.from)?;
+            let wanted = match parsed {
+                Some(header) if header.opcode.is_control() => header.total() as usize,
+                Some(header) => header.size,
+                None => self.carried + 1,
+            };
+            if self.carried >= wanted {
+                // a header is complete, and so is the frame if it is a control frame
+                let Some(header) = parsed else {
+                    unreachable!("nothing was carried that parses to nothing")
+                };
+                let whole = self.carried;
+                self.carried = 0;
+                if header.opcode.is_control() {
+                    let carry = self.carry;
+                    return Ok(control(&header, &carry[..whole]));
+                }
+                self.begin(&header)?;
+                let mut head = [0; MAX_HEADER];
+                head[..whole].copy_from_slice(&self.carry[..whole]);
+                return self.payload(header, 0, 0, (head, whole), bytes);
+            }
+            let Some((first, rest)) = bytes.split_first() else {
+                return Ok(Event::More);
+            };
+            self.carry[self.carried] = *first;
+            self.carried += 1;
+            *bytes = rest;
+        }
+    }
+
+    fn carry_all<'a>(&mut self, bytes: &mut &'a [u8]) -> Event<'a> {
+        self.carry[..bytes.len()].copy_from_slice(bytes);
+        self.carried = bytes.len();
+        *bytes = &[];
+        Event::More
+    }
+
+    /// Checks a data frame's header against the message it belongs to, before any of its payload is held.
+    fn begin(&mut self, header: &Header) -> Result<(), Fault> {
+        let (text, size) = match (header.opcode, self.message) {
+            (Opcode::Continuation, Some((text, size))) => (text, size + header.size as u64),
+            (Opcode::Continuation, None) => return Err(Fault::Fragments),
+            (_, Some(_)) => return Err(Fault::Fragments),
+            (opcode, None) => (opcode == Opcode::Text, 0),
+        };
+        let size = size.saturating_add(header.payload);
+        if size > self.max_message {
+            return Err(Fault::TooBig(self.max_message));
+        }
+        self.message = Some((text, size));
+        Ok(())
+    }
+
+    /// Takes payload of the frame being read; `skip` bytes of header stand before it.
+    fn payload<'a>(
+        &mut self,
+        header: Header,
+        done: u64,
+        skip: usize,
+        carried: ([u8; MAX_HEADER], usize),
+        bytes: &mut &'a [u8],
+    ) -> Result<Event<'a>, Fault> {
+        let here = (header.payload - done).min((bytes.len() - skip) as u64) as usize;
+        let (raw, later) = bytes.split_at(skip + here);
+        *bytes = later;
+        let text = self.message.is_some_and(|(text, _)| text);
+        let ends_frame = done + here as u64 == header.payload;
+        let ends_message = ends_frame && header.fin;
+        if text && !self.check_text(&raw[skip..], &header, done, ends_message) {
+            return Err(Fault::NotUtf8);
+        }
+        self.frame = (!ends_frame).then_some((header, done + here as u64));
+        if ends_message {
+            self.message = None;
+        }
+        let starts_message = header.opcode != Opcode::Continuation && done == 0 && (skip > 0 || carried.1 > 0);
+        Ok(Event::Data(Piece {
+            carried,
+            raw,
+            starts_message,
+            ends_frame,
+            ends_message,
+            text,
+        }))
+    }
+
+    fn check_text(&mut self, payload: &[u8], header: &Header, done: u64, last: bool) -> bool {
+        let valid = match header.mask {
+            None => self.utf8.push(payload, last),
+            Some(mask) => CLEAR.with_borrow_mut(|clear| {
+                clear.clear();
+                clear.extend_from_slice(payload);
+                frame::apply_mask(clear, mask, (done % 4) as usize);
+                self.utf8.push(clear, last)
+            }),
+        };
+        if last {
+            self.utf8 = Utf8::default();
+        }
+        valid
+    }
+}
+
+fn control(header: &Header, whole: &[u8]) -> Event<'static> {
+    let payload = &whole[header.size..];
+    let mut control = Control {
+        bytes: [0; MAX_CONTROL],
+        length: payload.len(),
+    };
+    control.bytes[..payload.len()].copy_from_slice(payload);
+    if let Some(mask) = header.mask {
+        frame::apply_mask(&mut control.bytes[..payload.len()], mask, 0);
+    }
+    Event::Control(header.opcode, control)
+}
+
+#[cfg(test)]
+mod tests;
