@@ -15,4 +15,6 @@
 pub mod config;
 pub mod core;
 pub mod profile;
+pub mod server;
+pub mod session;
 pub mod transport;

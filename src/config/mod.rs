@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::core::{Overflow, ReplayMode};
 use crate::profile::Profile;
 
 /// Everything sessmux was told, validated.
@@ -55,6 +56,8 @@ pub struct Route {
     pub acks: bool,
     /// Damp two pages that take a session from each other without end.
     pub fights: bool,
+    /// The subprotocol that a first-message route answers with, before upstream is dialled.
+    pub subprotocol: Option<String>,
 }
 
 /// Address of an agent server.
@@ -107,28 +110,6 @@ pub enum KeySource {
     Browser,
 }
 
-/// What an attachment is sent before live messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplayMode {
-    /// From the oldest retained message.
-    All,
-    /// Since the turn's start.
-    Turn,
-    /// After the last acknowledged position.
-    Missed,
-    /// Nothing.
-    None,
-}
-
-/// What happens when the log is full while nobody is attached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overflow {
-    /// Forget the oldest messages: a gap, counted and logged.
-    DropOldest,
-    /// End the session; the next attach gets what is retained and close 4009.
-    Close,
-}
-
 /// A path pattern: literal segments, `{name}` captures of one segment, a trailing `{*rest}` for all the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPattern {
@@ -147,4 +128,46 @@ pub enum Segment {
     Capture(String),
     /// Matches whatever is left, nothing included; last only.
     Rest(String),
+}
+/// stub
+pub type Captures = Vec<(String, String)>;
+impl PathPattern {
+    /// stub
+    pub fn matches(&self, _p: &str) -> Option<Captures> {
+        Some(Vec::new())
+    }
+}
+impl Route {
+    /// stub
+    pub fn one_to_one(upstream: Upstream) -> Self {
+        Route {
+            path: PathPattern {
+                text: "/{*rest}".into(),
+                segments: vec![],
+            },
+            upstream,
+            key: vec![],
+            profile: Default::default(),
+            replay_refresh: ReplayMode::All,
+            replay_blip: ReplayMode::Missed,
+            blip_1006: false,
+            grace: Duration::ZERO,
+            max_message: 16 << 20,
+            log_bytes: 8 << 20,
+            log_messages: 10000,
+            overflow: Overflow::DropOldest,
+            acks: true,
+            fights: true,
+            subprotocol: None,
+        }
+    }
+}
+impl PathPattern {
+    /// stub
+    pub fn parse(t: &str) -> Result<Self, String> {
+        Ok(PathPattern {
+            text: t.into(),
+            segments: vec![],
+        })
+    }
 }

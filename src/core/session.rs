@@ -289,6 +289,11 @@ impl Session {
         }
     }
 
+    /// The session ends with its page from here on: nobody else can name it.
+    pub fn stay_one_to_one(&mut self) {
+        self.policy.one_to_one = true;
+    }
+
     /// Whether the server's answer to the hello is awaited.
     pub fn awaits_hello_answer(&self) -> bool {
         matches!(self.hello, Hello::Sent(_))
