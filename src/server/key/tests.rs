@@ -1,0 +1,237 @@
+use std::time::Duration;
+
+use hyper::header::{HeaderName, HeaderValue};
+
+use super::*;
+use crate::config::{Overflow, PathPattern, ReplayMode, Upstream};
+use crate::profile::Profile;
+
+fn route(key: &[&[KeySource]]) -> Route {
+    Route {
+        path: PathPattern {
+            text: "/".into(),
+            segments: Vec::new(),
+        },
+        upstream: Upstream::Tcp("127.0.0.1:1".into()),
+        key: key
+            .iter()
+            .map(|alternatives| KeyPart {
+                alternatives: alternatives.to_vec(),
+            })
+            .collect(),
+        profile: Profile::default(),
+        replay_refresh: ReplayMode::All,
+        replay_blip: ReplayMode::Missed,
+        blip_1006: false,
+        grace: Duration::from_secs(1),
+        max_message: 1,
+        log_bytes: 1,
+        log_messages: 1,
+        overflow: Overflow::DropOldest,
+        acks: true,
+        fights: true,
+    }
+}
+
+/// The values, lengths taken off again.
+fn split(values: &KeyValues) -> Vec<Vec<u8>> {
+    let mut rest = values.as_bytes();
+    let mut split = Vec::new();
+    while let Some((length, tail)) = rest.split_first_chunk::<8>() {
+        let (value, tail) = tail.split_at(usize::try_from(u64::from_be_bytes(*length)).unwrap());
+        split.push(value.to_vec());
+        rest = tail;
+    }
+    split
+}
+
+fn get(
+    key: &[&[KeySource]],
+    target: &str,
+    fields: &[(&'static str, &str)],
+    first: Option<&[u8]>,
+) -> Result<Vec<Vec<u8>>, MissingKey> {
+    let headers: HeaderMap = fields
+        .iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+        .collect();
+    let uri: Uri = target.parse().unwrap();
+    let captures = [
+        ("id".to_owned(), "seven".to_owned()),
+        ("rest".to_owned(), String::new()),
+    ];
+    let request = KeyRequest {
+        captures: &captures,
+        uri: &uri,
+        headers: &headers,
+        browser: None,
+        first,
+    };
+    values(&route(key), &request).map(|values| split(&values))
+}
+
+fn query(name: &str) -> KeySource {
+    KeySource::QueryParam(name.into())
+}
+
+#[test]
+fn every_source_gives_its_value() {
+    let key: &[&[KeySource]] = &[
+        &[KeySource::PathCapture("id".into())],
+        &[KeySource::PathCapture("rest".into())],
+        &[KeySource::Path],
+        &[query("s d")],
+        &[KeySource::Query],
+        &[KeySource::Header("x-session".into())],
+        &[KeySource::Cookie("sid".into())],
+        &[KeySource::First("/a/0".into())],
+        &[KeySource::First("/n".into())],
+    ];
+    let fields = [("x-session", "h"), ("cookie", "xsid=0; sid=c=d; sid=e")];
+    let values = get(
+        key,
+        "/p%61th?x=1&s+d=v%2B+w&s+d=2",
+        &fields,
+        Some(br#"{"a":["f"],"n":12}"#),
+    )
+    .unwrap();
+    let expected: [&[u8]; 9] = [
+        b"seven",
+        b"",
+        b"/path",
+        b"v+ w",
+        b"x=1&s+d=v%2B+w&s+d=2",
+        b"h",
+        b"c=d",
+        b"f",
+        b"12",
+    ];
+    assert_eq!(values, expected);
+}
+
+#[test]
+fn the_browser_is_a_value_where_one_is_known() {
+    let uri = Uri::default();
+    let headers = HeaderMap::new();
+    let browser = BrowserId::mint();
+    let known = KeyRequest {
+        captures: &[],
+        uri: &uri,
+        headers: &headers,
+        browser: Some(browser),
+        first: None,
+    };
+    let route = route(&[&[KeySource::Browser]]);
+    assert_eq!(split(&values(&route, &known).unwrap()), [browser.as_bytes().to_vec()]);
+    let unknown = KeyRequest { browser: None, ..known };
+    assert_eq!(
+        values(&route, &unknown).unwrap_err().to_string(),
+        "key part 1 (browser) is not in the request"
+    );
+}
+
+#[test]
+fn the_first_alternative_with_a_value_counts() {
+    let key: &[&[KeySource]] = &[&[
+        KeySource::Answer("/id".into()),
+        query("s"),
+        KeySource::Header("x-s".into()),
+    ]];
+    assert_eq!(get(key, "/?s=q", &[("x-s", "h")], None).unwrap(), [b"q"]);
+    assert_eq!(get(key, "/?s=", &[("x-s", "h")], None).unwrap(), [b"h"]);
+    assert_eq!(get(key, "/?s", &[("x-s", "h")], None).unwrap(), [b"h"]);
+    assert_eq!(get(key, "/", &[("x-s", "h")], None).unwrap(), [b"h"]);
+}
+
+#[test]
+fn a_missing_part_names_its_rule() {
+    let key: &[&[KeySource]] = &[
+        &[KeySource::Path],
+        &[query("session"), KeySource::Header("x-session".into())],
+    ];
+    let missing = get(key, "/?other=secret", &[], None).unwrap_err();
+    assert_eq!(
+        missing.to_string(),
+        "key part 2 (query:session|header:x-session) is not in the request"
+    );
+    assert!(get(key, "/?session=1", &[], None).is_ok());
+}
+
+#[test]
+fn a_whole_query_may_be_empty() {
+    assert_eq!(
+        get(&[&[KeySource::Path], &[KeySource::Query]], "/ws", &[], None).unwrap(),
+        [&b"/ws"[..], b""]
+    );
+}
+
+#[test]
+fn values_cannot_run_into_each_other() {
+    let key: &[&[KeySource]] = &[&[query("a")], &[query("b")]];
+    assert_ne!(get(key, "/?a=12&b=3", &[], None), get(key, "/?a=1&b=23", &[], None));
+    let request = |uri: &Uri| {
+        let headers = HeaderMap::new();
+        let request = KeyRequest {
+            captures: &[],
+            uri,
+            headers: &headers,
+            browser: None,
+            first: None,
+        };
+        values(&route(key), &request).unwrap()
+    };
+    assert_ne!(
+        request(&"/?a=12&b=3".parse().unwrap()),
+        request(&"/?a=1&b=23".parse().unwrap())
+    );
+}
+
+#[test]
+fn only_strings_and_numbers_of_the_first_message_count() {
+    let key: &[&[KeySource]] = &[&[KeySource::First("/id".into())]];
+    for payload in [
+        &br#"{"id":null}"#[..],
+        br#"{"id":true}"#,
+        br#"{"id":{}}"#,
+        br#"{"id":""}"#,
+        br#"{"x":1}"#,
+        b"no json",
+        b"",
+    ] {
+        assert!(get(key, "/", &[], Some(payload)).is_err(), "{payload:?}");
+    }
+    assert!(get(key, "/", &[], None).is_err());
+    assert_eq!(get(key, "/", &[], Some(br#"{"id":-7}"#)).unwrap(), [b"-7"]);
+}
+
+#[test]
+fn a_first_alternative_makes_the_route_wait() {
+    assert!(needs_first(&route(&[
+        &[KeySource::Path],
+        &[query("s"), KeySource::First("/s".into())]
+    ])));
+    assert!(!needs_first(&route(&[
+        &[KeySource::Path],
+        &[query("s"), KeySource::Answer("/s".into())]
+    ])));
+}
+
+#[test]
+fn the_one_parameter_that_differs_is_named() {
+    let differs = |one, other| differs_in_one_query_param(one, other);
+    assert_eq!(differs("a=1&token=x", "a=1&token=y").as_deref(), Some("token"));
+    assert_eq!(differs("token=y&a=1", "a=1&token=x").as_deref(), Some("token"));
+    assert_eq!(differs("a=1", "a=1&t%6Fken=y").as_deref(), Some("token"));
+    assert_eq!(differs("a=1&token=y", "a=1").as_deref(), Some("token"));
+    assert_eq!(differs("a=1&a=2", "a=1&a=3").as_deref(), Some("a"));
+    assert_eq!(differs("a=1&b=2", "b=2&a=1"), None);
+    assert_eq!(differs("a=1", "a=1"), None);
+    assert_eq!(differs("a=1&b=1", "a=2&b=2"), None);
+    assert_eq!(differs("a=1", "b=1"), None);
+    assert_eq!(differs("", ""), None);
+}
+
+#[test]
+fn debug_shows_no_value() {
+    assert_eq!(format!("{:?}", KeyValues(Box::from(*b"secret"))), "KeyValues(..)");
+}
