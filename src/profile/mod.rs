@@ -1,5 +1,10 @@
 //! Profiles: declarative rules that say what the messages of one agent protocol mean. Pure.
 
+mod file;
+pub mod pointer;
+
+pub use file::parse;
+
 /// A compiled profile.
 #[derive(Debug, Clone, Default)]
 pub struct Profile {
@@ -21,7 +26,8 @@ pub struct Rule {
 }
 
 /// Who sent a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Side {
     /// The page.
     Client,
@@ -30,7 +36,8 @@ pub enum Side {
 }
 
 /// What a message is to sessmux.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// What a page says first on every load.
     Hello,
@@ -39,26 +46,22 @@ pub enum Role {
 }
 
 impl Profile {
+    /// The role of a message of `side`; a message that no rule matches, or that is not JSON, has none.
+    pub fn role(&self, side: Side, payload: &[u8]) -> Option<Role> {
+        let matches = |rule: &&Rule| {
+            let mut conditions = rule.when.iter();
+            rule.from == side && conditions.all(|(at, value)| pointer::scalar(payload, at).as_ref() == Some(value))
+        };
+        self.rules.iter().find(matches).map(|rule| rule.role)
+    }
+
     /// Whether messages of `side` have to be looked into at all.
     pub fn wants(&self, side: Side) -> bool {
-        self.rules.iter().any(|r| r.from == side)
+        self.rules.iter().any(|rule| rule.from == side)
     }
 
     /// Whether some rule names `role`.
     pub fn has(&self, role: Role) -> bool {
-        self.rules.iter().any(|r| r.role == role)
-    }
-}
-impl Profile {
-    /// stub
-    pub fn role(&self, _side: Side, _payload: &[u8]) -> Option<Role> {
-        None
-    }
-}
-/// stub
-pub mod pointer {
-    /// stub
-    pub fn text(_payload: &[u8], _pointer: &str) -> Option<String> {
-        None
+        self.rules.iter().any(|rule| rule.role == role)
     }
 }

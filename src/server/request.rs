@@ -19,7 +19,7 @@ use super::headers::{BadUpgrade, authority, upgrade_asked};
 use super::pages::{Browsers, is_page_request, is_service_worker_script, must_be_rerequested};
 use super::pass::Pass;
 use super::upgrade;
-use crate::config::{Captures, Config, Route};
+use crate::config::{Captures, Config, PathPattern, Route};
 use crate::session::registry::Sessions;
 
 /// Pending attachments at a time; each holds a socket and what its page has sent so far.
@@ -53,7 +53,7 @@ impl Shared {
     pub(super) fn new(config: Config, address: SocketAddr) -> Self {
         let tracker = TaskTracker::new();
         Self {
-            unrouted: Arc::new(Route::one_to_one(config.upstream.clone())),
+            unrouted: Arc::new(Route::one_to_one(PathPattern::any(), config.upstream.clone())),
             gate: Gate::new(address, &config.public_origins, &config.allow_origins),
             port: address.port(),
             browsers: Browsers::new(),

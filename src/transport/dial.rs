@@ -215,3 +215,6 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
         (Some(_), Some(_)) => Err(format!("its 101 has {name} twice")),
     }
 }
+
+#[cfg(test)]
+mod tests;

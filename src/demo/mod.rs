@@ -1,0 +1,5 @@
+//! stub
+/// stub
+pub async fn run(_l: std::net::SocketAddr, _s: tokio_util::sync::CancellationToken) -> std::io::Result<()> {
+    Ok(())
+}
