@@ -248,6 +248,13 @@ mod tests {
     }
 
     #[test]
+    fn the_asterisk_form_stays() {
+        let mut head = Request::options("*").body(()).unwrap().into_parts().0;
+        address(&Upstream::Tcp("127.0.0.1:80".into()), &mut head).unwrap();
+        assert_eq!(head.uri.path_and_query().unwrap(), "*");
+    }
+
+    #[test]
     fn upstreams_of_other_kinds_share_no_connections() {
         let uri = |upstream| {
             let mut head = Request::get("/").body(()).unwrap().into_parts().0;

@@ -1,4 +1,5 @@
 //! Bytes: dialling, sockets, WebSocket frames. Nothing here knows of sessions.
 
 pub mod dial;
+pub(crate) mod fields;
 pub mod socket;

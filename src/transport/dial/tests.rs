@@ -301,3 +301,16 @@ async fn a_101_may_come_in_pieces() {
     let (upgraded, _server) = tokio::join!(upgrade(&upstream, head(), &tracker), server);
     assert!(upgraded.unwrap().read.is_empty());
 }
+
+#[tokio::test]
+async fn a_server_that_accepts_nobody_times_out() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    // One waits to be accepted; the kernel lets the next one knock unheard.
+    let listener = socket.listen(0).unwrap();
+    let upstream = Upstream::Tcp(listener.local_addr().unwrap().to_string());
+    let _first = connect(&upstream).await.unwrap();
+    tokio::time::pause();
+    let error = upgrade(&upstream, head(), &TaskTracker::new()).await.unwrap_err();
+    assert_eq!(error.to_string(), "upstream gave no connection within 5 s");
+}

@@ -1,115 +1,11 @@
 //! Plain HTTP passes through: streamed both ways, whole, and with honest ends.
 
-use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+mod harness;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use sessmux::config::Upstream;
-use sessmux::server::pass::Pass;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::task::JoinSet;
-use tokio_util::task::TaskTracker;
+use tokio::net::{TcpSocket, TcpStream, UnixListener};
 
-const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-/// A server that passes everything to one upstream; it ends with the test.
-struct Front {
-    address: SocketAddr,
-    tracker: TaskTracker,
-    tasks: JoinSet<()>,
-}
-
-impl Front {
-    async fn new(upstream: Upstream) -> Self {
-        let listener = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let tracker = TaskTracker::new();
-        let pass = Pass::new(&tracker);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                let (stream, peer) = listener.accept().await.unwrap();
-                let (pass, upstream) = (pass.clone(), upstream.clone());
-                connections.spawn(async move {
-                    let service = service_fn(|request| async {
-                        Ok::<_, Infallible>(pass.serve(&upstream, peer.ip(), request).await)
-                    });
-                    // A body that breaks off ends its connection with an error, which is what is tested.
-                    let _ = http1::Builder::new()
-                        .preserve_header_case(true)
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
-            }
-        });
-        Self {
-            address,
-            tracker,
-            tasks,
-        }
-    }
-
-    async fn connect(&self) -> Peer<TcpStream> {
-        Peer(TcpStream::connect(self.address).await.unwrap())
-    }
-
-    /// Sends a request and reads all that comes back until the connection ends.
-    async fn ask(&self, request: &str) -> String {
-        let mut client = self.connect().await;
-        client.send(request).await;
-        client.rest().await
-    }
-}
-
-/// One end of a connection, in words.
-struct Peer<S>(S);
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
-    async fn send(&mut self, text: &str) {
-        self.0.write_all(text.as_bytes()).await.unwrap();
-    }
-
-    /// Reads up to and including `end`, and not a byte more.
-    async fn until(&mut self, end: &str) -> String {
-        let mut read = Vec::new();
-        while !read.ends_with(end.as_bytes()) {
-            match self.0.read_u8().await {
-                Ok(byte) => read.push(byte),
-                Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&read)),
-            }
-        }
-        String::from_utf8(read).unwrap()
-    }
-
-    async fn head(&mut self) -> String {
-        self.until("\r\n\r\n").await
-    }
-
-    async fn rest(&mut self) -> String {
-        let mut rest = String::new();
-        // A reset is an end, too: bytes that were read stay.
-        let _ = self.0.read_to_string(&mut rest).await;
-        rest
-    }
-}
-
-struct Agent(TcpListener);
-
-impl Agent {
-    async fn new() -> (Self, Front) {
-        let listener = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
-        let front = Front::new(Upstream::Tcp(listener.local_addr().unwrap().to_string())).await;
-        (Self(listener), front)
-    }
-
-    async fn accept(&self) -> Peer<TcpStream> {
-        Peer(self.0.accept().await.unwrap().0)
-    }
-}
+use crate::harness::{Agent, Front, LOCALHOST, Peer};
 
 #[tokio::test]
 async fn an_answer_arrives_before_it_ends() {
@@ -307,6 +203,23 @@ async fn an_upstream_that_is_down_is_a_502() {
     assert!(answer.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nbad gateway\n"), "{answer}");
     assert!(!answer.contains(&address.port().to_string()), "{answer}");
+}
+
+#[tokio::test]
+async fn an_upstream_that_accepts_nobody_is_a_504() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((LOCALHOST, 0).into()).unwrap();
+    // One waits to be accepted; the kernel lets the next one knock unheard.
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let _first = TcpStream::connect(address).await.unwrap();
+    let front = Front::new(Upstream::Tcp(address.to_string())).await;
+    tokio::time::pause();
+    let answer = front
+        .ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nupstream timeout\n"), "{answer}");
 }
 
 #[tokio::test]
