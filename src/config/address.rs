@@ -64,7 +64,8 @@ impl FromStr for Origin {
         }
         let port = match authority.port() {
             Some(port) => port.as_str().parse().map_err(|_| form)?,
-            None if rest.ends_with(':') => return Err(form.into()),
+            // a port that is none, or too large
+            None if authority.as_str().len() > authority.host().len() => return Err(form.into()),
             None => default,
         };
         Ok(Self {

@@ -145,62 +145,61 @@ fn route(
         let read = |name: &str| read_profile(&base.join(name));
         route.profile = problems.parse(&field("profile"), name, read).unwrap_or_default();
     }
-    let mut set = |name: &str, value: &Option<String>, set: &mut dyn FnMut(&str) -> Result<(), String>| {
-        if let Some(value) = value {
-            problems.parse(&field(name), value, set);
-        }
-    };
-    set("replay_refresh", &settings.replay_refresh, &mut |text| {
-        Ok(route.replay_refresh = mode(text)?)
-    });
-    set("replay_blip", &settings.replay_blip, &mut |text| {
-        Ok(route.replay_blip = mode(text)?)
-    });
-    set("blip", &settings.blip, &mut |text| match text {
-        "1006" => Ok(route.blip_1006 = true),
-        _ => Err("is not \"1006\", an end without a close frame".into()),
-    });
-    set("grace", &settings.grace, &mut |text| {
-        Ok(route.grace = units::duration(text)?)
-    });
-    set("max_message", &settings.max_message, &mut |text| {
-        Ok(route.max_message = units::size(text)?)
-    });
-    set("log_bytes", &settings.log_bytes, &mut |text| {
-        route.log_bytes = units::size(text)?;
-        if route.log_bytes < MIN_LOG_BYTES {
-            Err(format!("is below {MIN_LOG_BYTES}"))
-        } else {
-            Ok(())
-        }
-    });
-    set("log_messages", &settings.log_messages, &mut |text| {
-        route.log_messages = text.parse().map_err(|_| "is not a number")?;
-        if route.log_messages == 0 {
-            Err("is not above 0".into())
-        } else {
-            Ok(())
-        }
-    });
-    set("overflow", &settings.overflow, &mut |text| match text {
-        "drop-oldest" => Ok(route.overflow = Overflow::DropOldest),
-        "close" => Ok(route.overflow = Overflow::Close),
-        _ => Err("is neither drop-oldest nor close".into()),
-    });
-    set("acks", &settings.acks, &mut |text| Ok(route.acks = boolean(text)?));
-    set(
-        "fights",
-        &settings.fights,
-        &mut |text| Ok(route.fights = boolean(text)?),
+    let r = &mut route;
+    problems.set(
+        &field("replay_refresh"),
+        settings.replay_refresh.as_ref(),
+        &mut r.replay_refresh,
+        mode,
     );
-    set("subprotocol", &settings.subprotocol, &mut |text| {
-        let token = !text.is_empty()
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte));
-        route.subprotocol = Some(text.to_owned());
-        if token { Ok(()) } else { Err("is not a token".into()) }
-    });
+    problems.set(
+        &field("replay_blip"),
+        settings.replay_blip.as_ref(),
+        &mut r.replay_blip,
+        mode,
+    );
+    problems.set(
+        &field("blip"),
+        settings.blip.as_ref(),
+        &mut r.blip_1006,
+        |text| match text {
+            "1006" => Ok(true),
+            _ => Err("is not \"1006\", an end without a close frame".into()),
+        },
+    );
+    problems.set(&field("grace"), settings.grace.as_ref(), &mut r.grace, units::duration);
+    problems.set(
+        &field("max_message"),
+        settings.max_message.as_ref(),
+        &mut r.max_message,
+        units::size,
+    );
+    problems.set(
+        &field("log_bytes"),
+        settings.log_bytes.as_ref(),
+        &mut r.log_bytes,
+        log_bytes,
+    );
+    problems.set(
+        &field("log_messages"),
+        settings.log_messages.as_ref(),
+        &mut r.log_messages,
+        log_messages,
+    );
+    problems.set(
+        &field("overflow"),
+        settings.overflow.as_ref(),
+        &mut r.overflow,
+        overflow,
+    );
+    problems.set(&field("acks"), settings.acks.as_ref(), &mut r.acks, boolean);
+    problems.set(&field("fights"), settings.fights.as_ref(), &mut r.fights, boolean);
+    problems.set(
+        &field("subprotocol"),
+        settings.subprotocol.as_ref(),
+        &mut r.subprotocol,
+        token,
+    );
     contradictions(&field, &route, problems);
     Some(Arc::new(route))
 }
@@ -245,6 +244,41 @@ fn mode(text: &str) -> Result<ReplayMode, String> {
         "none" => ReplayMode::None,
         _ => return Err("is none of all, turn, missed, none".into()),
     })
+}
+
+fn log_bytes(text: &str) -> Result<usize, String> {
+    let bytes = units::size(text)?;
+    if bytes < MIN_LOG_BYTES {
+        Err(format!("is below {MIN_LOG_BYTES}"))
+    } else {
+        Ok(bytes)
+    }
+}
+
+fn log_messages(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("is not a number above 0".into()),
+        Ok(messages) => Ok(messages),
+    }
+}
+
+fn overflow(text: &str) -> Result<Overflow, String> {
+    match text {
+        "drop-oldest" => Ok(Overflow::DropOldest),
+        "close" => Ok(Overflow::Close),
+        _ => Err("is neither drop-oldest nor close".into()),
+    }
+}
+
+/// RFC 9110 section 5.6.2.
+fn token(text: &str) -> Result<Option<String>, String> {
+    let letter = |byte: u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte);
+    let valid = !text.is_empty() && text.bytes().all(letter);
+    if valid {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err("is not a token".into())
+    }
 }
 
 fn boolean(text: &str) -> Result<bool, String> {
@@ -317,5 +351,18 @@ impl Problems {
         parse(value)
             .map_err(|reason| self.add(format!("{field} = {value:?}: {reason}")))
             .ok()
+    }
+
+    /// As [`Self::parse`], into `target`, where there is a value.
+    fn set<T>(
+        &mut self,
+        field: &str,
+        value: Option<&String>,
+        target: &mut T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) {
+        if let Some(parsed) = value.and_then(|value| self.parse(field, value, parse)) {
+            *target = parsed;
+        }
     }
 }

@@ -7,6 +7,8 @@ use hyper::http::request;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Uri, Version};
 
+use crate::transport::fields::{single, tokens};
+
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -114,10 +116,10 @@ pub fn upgrade_asked(head: &request::Parts) -> Result<bool, BadUpgrade> {
     {
         return Err(BadUpgrade::Request("a WebSocket upgrade has no body"));
     }
-    if single(headers, &header::SEC_WEBSOCKET_VERSION) != Some("13") {
+    if single(headers, &header::SEC_WEBSOCKET_VERSION) != Ok(Some("13")) {
         return Err(BadUpgrade::Version);
     }
-    if !single(headers, &header::SEC_WEBSOCKET_KEY).is_some_and(is_key) {
+    if !matches!(single(headers, &header::SEC_WEBSOCKET_KEY), Ok(Some(key)) if is_key(key)) {
         return Err(BadUpgrade::Request("Sec-WebSocket-Key is not 16 bytes in base64"));
     }
     Ok(true)
@@ -175,28 +177,6 @@ fn is_identity(name: &HeaderName) -> bool {
 /// Fields by which a proxy says what it saw.
 fn is_forwarding(name: &HeaderName) -> bool {
     *name == header::FORWARDED || *name == REAL_IP || name.as_str().starts_with("x-forwarded-")
-}
-
-/// The comma-separated, non-empty elements of all fields of one name (RFC 9110 5.6.1).
-fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let fields = headers
-        .get_all(name)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
-    fields
-        .flat_map(|field| field.split(','))
-        .map(str::trim)
-        .filter(|token| !token.is_empty())
-}
-
-/// The value of a field that comes exactly once.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut fields = headers.get_all(name).into_iter();
-    let field = fields.next()?;
-    if fields.next().is_some() {
-        return None;
-    }
-    Some(field.to_str().ok()?.trim())
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use hyper::Uri;
 use hyper::header::{self, HeaderMap};
 use percent_encoding::percent_decode;
 
-use crate::config::{KeyPart, KeySource, Route};
+use crate::config::{KeySource, Route};
+use crate::profile::pointer;
 use crate::server::cookie::BrowserId;
 
 /// Where the values of a key come from.
@@ -54,7 +55,7 @@ pub fn values(route: &Route, request: &KeyRequest<'_>) -> Result<Vec<Option<Vec<
         if found.is_none() && !later {
             return Err(MissingKey {
                 number: index + 1,
-                rule: rule(part),
+                rule: part.to_string(),
             });
         }
         values.push(found.map(Cow::into_owned));
@@ -78,7 +79,7 @@ fn value<'a>(source: &KeySource, request: &KeyRequest<'a>) -> Option<Cow<'a, [u8
         }
         KeySource::Header(name) => request.headers.get(name).map(|value| Cow::Borrowed(value.as_bytes())),
         KeySource::Cookie(name) => cookie(request.headers, name).map(Cow::Borrowed),
-        KeySource::First(pointer) => json_at(request.first?, pointer).map(|text| Cow::Owned(text.into_bytes())),
+        KeySource::First(pointer) => pointer::text(request.first?, pointer).map(|text| Cow::Owned(text.into_bytes())),
         KeySource::Answer(_) => None,
         KeySource::Browser => request.browser.map(|browser| Cow::Owned(browser.as_bytes().to_vec())),
     };
@@ -112,16 +113,6 @@ fn decode(text: &str) -> Cow<'_, [u8]> {
     percent_decode(text.as_bytes()).into()
 }
 
-/// The string or number at a JSON pointer (RFC 6901); whatever else is there gives none.
-fn json_at(payload: &[u8], pointer: &str) -> Option<String> {
-    let document: serde_json::Value = serde_json::from_slice(payload).ok()?;
-    match document.pointer(pointer)? {
-        serde_json::Value::String(text) => Some(text.clone()),
-        serde_json::Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
 /// The one parameter in which two queries differ, by changing, coming or going; `None` where they differ in
 /// more or not at all. It names a rotating token in the log.
 #[must_use]
@@ -145,22 +136,6 @@ fn by_name(query: &str) -> BTreeMap<Cow<'_, [u8]>, Vec<Cow<'_, [u8]>>> {
         named.entry(name).or_default().push(value);
     }
     named
-}
-
-/// A part as the configuration writes it.
-fn rule(part: &KeyPart) -> String {
-    let alternatives = part.alternatives.iter().map(|source| match source {
-        KeySource::PathCapture(name) => format!("path:{name}"),
-        KeySource::Path => "path".into(),
-        KeySource::QueryParam(name) => format!("query:{name}"),
-        KeySource::Query => "query".into(),
-        KeySource::Header(name) => format!("header:{name}"),
-        KeySource::Cookie(name) => format!("cookie:{name}"),
-        KeySource::First(pointer) => format!("first:{pointer}"),
-        KeySource::Answer(pointer) => format!("answer:{pointer}"),
-        KeySource::Browser => "browser".into(),
-    });
-    alternatives.collect::<Vec<_>>().join("|")
 }
 
 #[cfg(test)]

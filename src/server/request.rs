@@ -34,7 +34,7 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     port: u16,
     pub(super) browsers: Browsers,
-    pass: Pass<Incoming>,
+    pass: Pass,
     pub(super) sessions: Sessions,
     pub(super) pending: Arc<Semaphore>,
     /// Every task that this server starts.

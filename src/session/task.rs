@@ -76,7 +76,7 @@ impl SessionTask {
             timer: None,
             over: false,
         };
-        task.from_upstream(read, now);
+        task.upstream_bytes(read, now);
         task
     }
 
@@ -270,14 +270,14 @@ impl SessionTask {
             {
                 None => return false,
                 Some(Ok(0)) => self.upstream_ended(now, UpstreamEnd::Abrupt, "it ended without a close frame"),
-                Some(Ok(read)) => self.from_upstream(&buffer[..read], now),
+                Some(Ok(read)) => self.upstream_bytes(&buffer[..read], now),
                 Some(Err(error)) => self.upstream_ended(now, UpstreamEnd::Abrupt, &format!("read failed: {error}")),
             }
             true
         })
     }
 
-    fn from_upstream(&mut self, mut bytes: &[u8], now: Instant) {
+    fn upstream_bytes(&mut self, mut bytes: &[u8], now: Instant) {
         let looks = self.route.profile.wants(Side::Server);
         while let Some(upstream) = &mut self.upstream {
             match upstream.reader.next(&mut bytes) {
@@ -424,14 +424,14 @@ impl SessionTask {
             match self.page.as_mut().and_then(|page| page.read(cx, buffer)) {
                 None => return false,
                 Some(Ok(0)) => self.close_page(now, None, Parting::Cut),
-                Some(Ok(read)) => self.from_page(&buffer[..read], now),
+                Some(Ok(read)) => self.page_bytes(&buffer[..read], now),
                 Some(Err(error)) => self.drop_page(now, &format!("read failed: {error}")),
             }
             true
         })
     }
 
-    fn from_page(&mut self, mut bytes: &[u8], now: Instant) {
+    fn page_bytes(&mut self, mut bytes: &[u8], now: Instant) {
         while let Some(page) = &mut self.page {
             let epoch = page.epoch;
             match page.reader.next(&mut bytes) {

@@ -1,37 +1,15 @@
-use std::time::Duration;
-
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::*;
-use crate::config::{Overflow, PathPattern, ReplayMode, Upstream};
-use crate::profile::Profile;
+use crate::config::{KeyPart, PathPattern, Upstream};
 
 fn route(key: &[&[KeySource]]) -> Route {
-    Route {
-        path: PathPattern {
-            text: "/".into(),
-            segments: Vec::new(),
-        },
-        upstream: Upstream::Tcp("127.0.0.1:1".into()),
-        key: key
-            .iter()
-            .map(|alternatives| KeyPart {
-                alternatives: alternatives.to_vec(),
-            })
-            .collect(),
-        profile: Profile::default(),
-        replay_refresh: ReplayMode::All,
-        replay_blip: ReplayMode::Missed,
-        blip_1006: false,
-        grace: Duration::from_secs(1),
-        max_message: 1,
-        log_bytes: 1,
-        log_messages: 1,
-        overflow: Overflow::DropOldest,
-        acks: true,
-        fights: true,
-        subprotocol: None,
-    }
+    let mut route = Route::one_to_one(PathPattern::any(), Upstream::Tcp("127.0.0.1:1".into()));
+    let parts = key.iter().map(|alternatives| KeyPart {
+        alternatives: alternatives.to_vec(),
+    });
+    route.key = parts.collect();
+    route
 }
 
 fn get(

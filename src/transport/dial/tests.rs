@@ -1,6 +1,4 @@
-use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Poll;
 
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -287,22 +285,32 @@ async fn a_silent_server_times_out() {
 }
 
 #[tokio::test]
-async fn the_handshake_waits_for_a_slow_101() {
+async fn a_101_may_come_in_pieces() {
     let (listener, upstream) = listen().await;
-    let tracker = TaskTracker::new();
-    let mut dial = pin!(upgrade(&upstream, head(), &tracker));
-    let accept = async {
+    let server = async {
         let (mut stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
         read_head(&mut stream).await;
+        for byte in format!("{GOOD}\r\n").bytes() {
+            stream.write_u8(byte).await.unwrap();
+            tokio::task::yield_now().await;
+        }
         stream
     };
-    let mut server = tokio::select! {
-        result = &mut dial => panic!("{result:?}"),
-        server = accept => server,
-    };
-    let (start, end) = GOOD.split_at(40);
-    server.write_all(start.as_bytes()).await.unwrap();
-    poll_fn(|cx| Poll::Ready(assert!(dial.as_mut().poll(cx).is_pending()))).await;
-    server.write_all(format!("{end}\r\n").as_bytes()).await.unwrap();
-    assert!(dial.await.unwrap().read.is_empty());
+    let tracker = TaskTracker::new();
+    let (upgraded, _server) = tokio::join!(upgrade(&upstream, head(), &tracker), server);
+    assert!(upgraded.unwrap().read.is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_nobody_times_out() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    // One waits to be accepted; the kernel lets the next one knock unheard.
+    let listener = socket.listen(0).unwrap();
+    let upstream = Upstream::Tcp(listener.local_addr().unwrap().to_string());
+    let _first = connect(&upstream).await.unwrap();
+    tokio::time::pause();
+    let error = upgrade(&upstream, head(), &TaskTracker::new()).await.unwrap_err();
+    assert_eq!(error.to_string(), "upstream gave no connection within 5 s");
 }
