@@ -183,7 +183,8 @@ impl Log {
     pub fn evict(&mut self, cursor: Option<u64>) -> u64 {
         let limit = cursor.unwrap_or(u64::MAX).min(self.newest);
         let before = self.base.position;
-        while self.over_bounds() {
+        // the oldest message is complete only where it lies before another's start
+        while self.over_bounds() && self.base.offset < limit {
             let next = self.next_message(self.base);
             if next.offset > limit {
                 break;
