@@ -110,9 +110,9 @@ impl Log {
         self.tail
     }
 
-    /// Bytes that the log holds on to.
+    /// Bytes that the log holds on to, a spare slab included.
     pub fn allocated(&self) -> usize {
-        self.allocated
+        self.allocated + self.spare.as_ref().map_or(0, Vec::capacity)
     }
 
     /// How many bytes may be received without evicting what a reader at `cursor` has yet to get.
