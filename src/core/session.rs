@@ -493,6 +493,7 @@ impl Session {
                 self.deadlines.echo = Some(now + ECHO);
             }
         } else if self.policy.acks
+            && !attached.out.has_control()
             && attached.out.cursor() < log.end()
             && let Some(payload) = attached.acks.ping(now, log.boundary())
         {
@@ -530,7 +531,7 @@ impl Session {
         let ack = self
             .attached
             .as_ref()
-            .filter(|_| self.policy.acks && self.end.is_none());
+            .filter(|attached| self.policy.acks && self.end.is_none() && !attached.out.has_control());
         let ack = ack.and_then(|attached| attached.acks.due(self.log.boundary()));
         self.deadlines.next().into_iter().chain(ack).min()
     }
@@ -569,7 +570,9 @@ impl Session {
                 .push_control(&self.log, |out| frame::write(out, Opcode::Ping, &[], None));
             return Some(Due::PagePing);
         }
+        // one that would have to wait behind other control frames is due when those are on their way
         if self.policy.acks
+            && !attached.out.has_control()
             && let Some(payload) = attached.acks.ping(now, self.log.boundary())
         {
             attached
