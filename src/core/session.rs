@@ -51,7 +51,7 @@ struct Attached {
     since: Instant,
     acks: Acks,
     out: Outgoing,
-    /// The frame that ends the session was queued, or the connection is to be ended without one.
+    /// The close frame that ends the session was queued.
     ending: bool,
 }
 
@@ -219,10 +219,8 @@ impl Session {
 
     /// How many bytes may be read from upstream now; 0 while the page has too much to catch up on.
     pub fn read_budget(&mut self, now: Instant) -> usize {
-        let room = self
-            .attached
-            .as_ref()
-            .map_or(usize::MAX, |attached| self.log.room(attached.out.cursor()));
+        let reader = self.attached.as_ref().filter(|_| self.end.is_none());
+        let room = reader.map_or(usize::MAX, |attached| self.log.room(attached.out.cursor()));
         if room > 0 {
             self.deadlines.stall = None;
         } else {
@@ -269,7 +267,9 @@ impl Session {
                 attached.out.rewind(&self.log);
             }
         }
+        // from here on the page is sent the rest and the end, and nothing else
         self.deadlines.ping_upstream = None;
+        self.deadlines.ping_page = None;
         self.deadlines.stall = None;
         self.end = Some(End { how, reattached: false });
         torn
@@ -383,7 +383,7 @@ impl Session {
         self.deadlines.detached();
         self.deadlines.judge = None;
         self.deadlines.grace = None;
-        self.deadlines.ping_page = Some(now + HEARTBEAT);
+        self.deadlines.ping_page = self.end.is_none().then(|| now + HEARTBEAT);
         let replayed = self.log.boundary().position - from.position;
         Admission::Attached(Attachment {
             epoch: self.epoch,
@@ -457,12 +457,12 @@ impl Session {
         }
     }
 
-    /// The page sent a ping: it is answered.
+    /// The page sent a ping: it is answered, unless the page is being sent the end.
     pub fn page_ping(&mut self, epoch: u64, payload: &[u8]) {
         if !self.current(epoch) {
             return;
         }
-        if let Some(attached) = self.attached.as_mut().filter(|attached| !attached.ending) {
+        if let Some(attached) = self.attached.as_mut().filter(|_| self.end.is_none()) {
             attached
                 .out
                 .push_control(&self.log, |out| frame::write(out, Opcode::Pong, payload, None));
@@ -483,14 +483,12 @@ impl Session {
     pub fn slices<'a>(&'a mut self, now: Instant, out: &mut [IoSlice<'a>]) -> usize {
         let Some(attached) = &mut self.attached else { return 0 };
         let log = &self.log;
-        if let Some(End {
-            how: UpstreamEnd::Close(close),
-            ..
-        }) = &self.end
-        {
-            if !attached.ending && attached.out.push_control_last(log, |out| close.write(out, None)) {
-                attached.ending = true;
-                self.deadlines.echo = Some(now + ECHO);
+        if let Some(end) = &self.end {
+            self.deadlines.echo.get_or_insert(now + ECHO);
+            if let UpstreamEnd::Close(close) = &end.how
+                && !attached.ending
+            {
+                attached.ending = attached.out.push_control_last(log, |out| close.write(out, None));
             }
         } else if self.policy.acks
             && !attached.out.has_control()
@@ -508,7 +506,7 @@ impl Session {
     pub fn wrote(&mut self, now: Instant, written: usize) {
         if let Some(attached) = &mut self.attached {
             attached.out.wrote(written, &self.log);
-            if attached.ending {
+            if self.end.is_some() && written > 0 {
                 self.deadlines.echo = Some(now + ECHO);
             }
         }
@@ -562,7 +560,7 @@ impl Session {
             self.deadlines.ping_upstream = Some(now + HEARTBEAT);
             return Some(Due::PingUpstream);
         }
-        let attached = self.attached.as_mut().filter(|attached| !attached.ending)?;
+        let attached = self.attached.as_mut().filter(|_| self.end.is_none())?;
         if Deadlines::take(&mut self.deadlines.ping_page, now) {
             self.deadlines.ping_page = Some(now + HEARTBEAT);
             attached
