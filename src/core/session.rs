@@ -53,6 +53,15 @@ struct Attached {
     out: Outgoing,
     /// The close frame that ends the session was queued.
     ending: bool,
+    /// Its browser dialled again and was told that messages were lost: it is not a blip any more.
+    gap_told: bool,
+}
+
+impl Attached {
+    /// How it ends, when its connection is cut.
+    fn cut(&self) -> Parting {
+        if self.gap_told { Parting::Gap } else { Parting::Cut }
+    }
 }
 
 #[derive(Debug)]
@@ -325,7 +334,7 @@ impl Session {
             Some(attached) => Some(Detached {
                 at: now,
                 since: attached.since,
-                parting: Parting::Cut,
+                parting: attached.cut(),
                 resume: attached.acks.acknowledged(),
             }),
             None => self.last,
@@ -353,8 +362,10 @@ impl Session {
             .position
             .saturating_sub(wanted.position.max(self.after_hello.position));
         if lost > 0 && cause == Some(Cause::Blip) {
-            if let Some(last) = &mut self.last {
-                last.parting = Parting::Gap;
+            match (&mut self.attached, &mut self.last) {
+                (Some(attached), _) => attached.gap_told = true,
+                (None, Some(last)) => last.parting = Parting::Gap,
+                (None, None) => {}
             }
             return Admission::Refused(
                 page.head,
@@ -379,6 +390,7 @@ impl Session {
             acks: Acks::new(self.epoch, from, now),
             out: Outgoing::new(page.head, from),
             ending: false,
+            gap_told: false,
         });
         self.deadlines.detached();
         self.deadlines.judge = None;
@@ -402,7 +414,11 @@ impl Session {
         self.last = Some(Detached {
             at: now,
             since: attached.since,
-            parting,
+            parting: if parting == Parting::Cut {
+                attached.cut()
+            } else {
+                parting
+            },
             resume,
         });
         let echoed = attached.ending && matches!(parting, Parting::Closed(_));
