@@ -62,6 +62,13 @@ impl Attached {
     fn cut(&self) -> Parting {
         if self.gap_told { Parting::Gap } else { Parting::Cut }
     }
+
+    /// What completes the frame that the page stands in, and whether the close that ends the session was sent or is
+    /// part of it.
+    fn rest(self, log: &Log) -> (Vec<u8>, bool) {
+        let closed = self.ending && self.out.has_begun_control();
+        (self.out.rest_of_frame(log), closed)
+    }
 }
 
 #[derive(Debug)]
@@ -135,6 +142,8 @@ pub struct Attachment {
     pub gap: u64,
     /// What the attachment that it replaces is still to be sent ahead of its close 4001.
     pub replaced: Option<Vec<u8>>,
+    /// The replaced attachment is or was sent the close that ended the session: no other may follow.
+    pub replaced_closed: bool,
 }
 
 /// What a detach leaves behind.
@@ -142,6 +151,8 @@ pub struct Attachment {
 pub struct Departure {
     /// The rest of the frame that the page stood in, to be sent ahead of a close frame.
     pub rest: Vec<u8>,
+    /// The page is or was sent the close that ended the session: no other may follow.
+    pub closed: bool,
     /// Whether the session is over with it.
     pub over: bool,
 }
@@ -375,7 +386,7 @@ impl Session {
         let from = if wanted.offset > oldest.offset { wanted } else { oldest };
 
         self.epoch += 1;
-        let replaced = self.attached.take().map(|old| old.out.rest_of_frame(&self.log));
+        let (replaced, replaced_closed) = self.attached.take().map(|old| old.rest(&self.log)).unzip();
         if replaced.is_some() {
             self.fights.takeover(now);
         }
@@ -404,6 +415,7 @@ impl Session {
             replayed,
             gap: lost,
             replaced,
+            replaced_closed: replaced_closed.unwrap_or(false),
         })
     }
 
@@ -421,10 +433,10 @@ impl Session {
             },
             resume,
         });
-        let echoed = attached.ending && matches!(parting, Parting::Closed(_));
+        let echoed = attached.ending && !attached.out.has_control() && self.is_echo(parting);
         let shown = self.end.as_ref().is_some_and(|end| end.reattached);
         let over = echoed || shown || self.policy.one_to_one || !self.stands();
-        let rest = attached.out.rest_of_frame(&self.log);
+        let (rest, closed) = attached.rest(&self.log);
         self.deadlines.detached();
         self.deadlines.grace = Some(now + self.policy.grace);
         if matches!(parting, Parting::Closed(None | Some(1000))) && self.end.is_none() {
@@ -434,7 +446,16 @@ impl Session {
             self.log.abandon_message();
         }
         self.log.shrink();
-        Some(Departure { rest, over })
+        Some(Departure { rest, closed, over })
+    }
+
+    /// Whether a close answers upstream's: a page that leaves by itself says 1001, which crosses it.
+    fn is_echo(&self, parting: Parting) -> bool {
+        let away = Some(close::GOING_AWAY);
+        match (self.end(), parting) {
+            (Some(UpstreamEnd::Close(ours)), Parting::Closed(code)) => code != away || ours.code == away,
+            _ => false,
+        }
     }
 
     /// Whether `epoch` is that of the attached page; if not, what acts for it is discarded, and counted.
