@@ -117,12 +117,12 @@ impl Log {
 
     /// How many bytes may be received without evicting what a reader at `cursor` has yet to get.
     ///
-    /// A reader that has got every whole frame never blocks: the message being received is held above the bounds.
+    /// A reader that has got every whole frame never blocks: the message being received is held above the bounds. By
+    /// count it is exact only after [`Self::evict`].
     pub fn room(&self, cursor: u64) -> usize {
         if cursor >= self.end {
             return usize::MAX;
         }
-        // a walk gives the exact count of unread messages; the marks give a bound that costs nothing
         let unread = (self.tail - cursor) as usize;
         if self.boundary.position - self.base.position > self.bounds.messages {
             return 0;

@@ -33,6 +33,8 @@ pub struct Session {
     fights: Fights,
     deadlines: Deadlines,
     counts: Counts,
+    /// Evicted messages that no [`Received::Logged`] has told of.
+    unreported: u64,
 }
 
 /// What was discarded or lost, over the session's life.
@@ -169,7 +171,7 @@ pub enum HelloFate {
 /// What a complete frame from upstream brought about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
-    /// It is in the log; so many messages were evicted for it.
+    /// It is in the log; so many messages were evicted for it, or since the last one.
     Logged(u64),
     /// Nobody is attached, the log is full and the route ends sessions then: call [`Session::upstream_ended`] with
     /// close 4009.
@@ -202,6 +204,7 @@ impl Session {
             fights: Fights::default(),
             deadlines,
             counts: Counts::default(),
+            unreported: 0,
         }
     }
 
@@ -239,8 +242,13 @@ impl Session {
 
     /// How many bytes may be read from upstream now; 0 while the page has too much to catch up on.
     pub fn read_budget(&mut self, now: Instant) -> usize {
-        let reader = self.attached.as_ref().filter(|_| self.end.is_none());
-        let room = reader.map_or(usize::MAX, |attached| self.log.room(attached.out.cursor()));
+        let cursor = self.attached.as_ref().map(|attached| attached.out.cursor());
+        let reader = cursor.filter(|_| self.end.is_none());
+        if reader.is_some_and(|cursor| self.log.room(cursor) == 0) {
+            // what the page has taken since may go
+            self.evict();
+        }
+        let room = reader.map_or(usize::MAX, |cursor| self.log.room(cursor));
         if room > 0 {
             self.deadlines.stall = None;
         } else {
@@ -257,17 +265,22 @@ impl Session {
     /// The frames received are complete; with `fin` their message is.
     pub fn received(&mut self, fin: bool) -> Received {
         self.log.commit(fin);
-        if !self.log.over_bounds() {
-            return Received::Logged(0);
-        }
-        if self.attached.is_none() && self.policy.overflow == Overflow::Close && self.end.is_none() {
+        if self.log.over_bounds()
+            && self.attached.is_none()
+            && self.policy.overflow == Overflow::Close
+            && self.end.is_none()
+        {
             return Received::Overflow;
         }
-        let evicted = self
-            .log
-            .evict(self.attached.as_ref().map(|attached| attached.out.cursor()));
+        self.evict();
+        Received::Logged(std::mem::take(&mut self.unreported))
+    }
+
+    fn evict(&mut self) {
+        let cursor = self.attached.as_ref().map(|attached| attached.out.cursor());
+        let evicted = self.log.evict(cursor);
         self.counts.evicted += evicted;
-        Received::Logged(evicted)
+        self.unreported += evicted;
     }
 
     /// The upstream connection is over; only the first call counts. Returns whether the attached page has part of a
