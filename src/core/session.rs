@@ -25,6 +25,8 @@ pub struct Session {
     epoch: u64,
     attached: Option<Attached>,
     last: Option<Detached>,
+    /// The time to judge `last` came, and it was not meant to end the session.
+    judged: bool,
     hello: Hello,
     /// The oldest message that a refresh may be sent: behind the hello record.
     after_hello: Mark,
@@ -197,6 +199,7 @@ impl Session {
             epoch: 0,
             attached: None,
             last: None,
+            judged: false,
             hello,
             after_hello: Mark::default(),
             turn: None,
@@ -363,9 +366,7 @@ impl Session {
             }),
             None => self.last,
         };
-        let cause = last
-            .as_ref()
-            .map(|last| judge(last, page.facts, self.policy.blip_1006, self.policy.explicit_id));
+        let cause = last.as_ref().map(|last| self.judge(last, page.facts));
         if let (Some(Cause::OnPurpose), Some(Parting::Closed(code))) = (cause, last.map(|last| last.parting)) {
             return Admission::OnPurpose(page.head, code);
         }
@@ -432,10 +433,18 @@ impl Session {
         })
     }
 
+    fn judge(&self, last: &Detached, facts: PageFacts) -> Cause {
+        match judge(last, facts, self.policy.blip_1006, self.policy.explicit_id) {
+            Cause::OnPurpose if self.judged => Cause::Refresh,
+            cause => cause,
+        }
+    }
+
     /// The attachment of `epoch` is over.
     pub fn detach(&mut self, now: Instant, epoch: u64, parting: Parting) -> Option<Departure> {
         let attached = self.current(epoch).then(|| self.attached.take()).flatten()?;
         let resume = attached.acks.acknowledged();
+        self.judged = false;
         self.last = Some(Detached {
             at: now,
             since: attached.since,
@@ -597,11 +606,13 @@ impl Session {
             return Some(Due::NoEcho);
         }
         if Deadlines::take(&mut deadlines.judge, now)
-            && let Some(last) = &self.last
+            && let Some(last) = self.last
             && let Parting::Closed(code) = last.parting
-            && judge(last, facts, self.policy.blip_1006, self.policy.explicit_id) == Cause::OnPurpose
         {
-            return Some(Due::OnPurpose(code));
+            if self.judge(&last, facts) == Cause::OnPurpose {
+                return Some(Due::OnPurpose(code));
+            }
+            self.judged = true;
         }
         if Deadlines::take(&mut self.deadlines.grace, now) {
             return Some(Due::GraceOver);
