@@ -10,7 +10,7 @@ pub(super) const CLIENT_MESSAGE: Duration = Duration::from_secs(30);
 pub(super) const JUDGE: Duration = Duration::from_secs(2);
 /// Pings towards upstream and page: keeps paths through NATs and proxies open.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(30);
-/// How long a page may take to echo the close that ends a session.
+/// How long a page may take nothing of the rest after upstream ended, and how long to echo the close behind it.
 pub(super) const ECHO: Duration = Duration::from_secs(5);
 
 /// Something is due.
@@ -20,7 +20,7 @@ pub enum Due {
     TooSlow,
     /// Its message has been incomplete for 30 s: close 1013.
     IncompleteMessage,
-    /// It did not echo the close that ends the session: its connection is dropped.
+    /// It took nothing of the rest, or did not echo the close that ends the session: its connection is dropped.
     NoEcho,
     /// A normal close turned out to be meant: the session ends, upstream gets the page's code.
     OnPurpose(Option<u16>),

@@ -55,6 +55,12 @@ impl Outgoing {
         !self.control.is_empty()
     }
 
+    /// Whether the page stands in or behind the control frames queued last: then [`Self::rest_of_frame`] has the rest
+    /// of them all.
+    pub fn has_begun_control(&self) -> bool {
+        self.control.is_empty() || self.control_sent > 0
+    }
+
     /// Queues control frames for the next frame boundary; returns whether they were taken.
     pub fn push_control(&mut self, log: &Log, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         if self.control.len() - self.control_sent > MAX_CONTROL_WAITING {

@@ -25,6 +25,8 @@ pub struct Session {
     epoch: u64,
     attached: Option<Attached>,
     last: Option<Detached>,
+    /// The time to judge `last` came, and it was not meant to end the session.
+    judged: bool,
     hello: Hello,
     /// The oldest message that a refresh may be sent: behind the hello record.
     after_hello: Mark,
@@ -33,6 +35,8 @@ pub struct Session {
     fights: Fights,
     deadlines: Deadlines,
     counts: Counts,
+    /// Evicted messages that no [`Received::Logged`] has told of.
+    unreported: u64,
 }
 
 /// What was discarded or lost, over the session's life.
@@ -51,8 +55,24 @@ struct Attached {
     since: Instant,
     acks: Acks,
     out: Outgoing,
-    /// The frame that ends the session was queued, or the connection is to be ended without one.
+    /// The close frame that ends the session was queued.
     ending: bool,
+    /// Its browser dialled again and was told that messages were lost: it is not a blip any more.
+    gap_told: bool,
+}
+
+impl Attached {
+    /// How it ends, when its connection is cut.
+    fn cut(&self) -> Parting {
+        if self.gap_told { Parting::Gap } else { Parting::Cut }
+    }
+
+    /// What completes the frame that the page stands in, and whether the close that ends the session was sent or is
+    /// part of it.
+    fn rest(self, log: &Log) -> (Vec<u8>, bool) {
+        let closed = self.ending && self.out.has_begun_control();
+        (self.out.rest_of_frame(log), closed)
+    }
 }
 
 #[derive(Debug)]
@@ -126,6 +146,8 @@ pub struct Attachment {
     pub gap: u64,
     /// What the attachment that it replaces is still to be sent ahead of its close 4001.
     pub replaced: Option<Vec<u8>>,
+    /// The replaced attachment is or was sent the close that ended the session: no other may follow.
+    pub replaced_closed: bool,
 }
 
 /// What a detach leaves behind.
@@ -133,6 +155,8 @@ pub struct Attachment {
 pub struct Departure {
     /// The rest of the frame that the page stood in, to be sent ahead of a close frame.
     pub rest: Vec<u8>,
+    /// The page is or was sent the close that ended the session: no other may follow.
+    pub closed: bool,
     /// Whether the session is over with it.
     pub over: bool,
 }
@@ -149,7 +173,7 @@ pub enum HelloFate {
 /// What a complete frame from upstream brought about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
-    /// It is in the log; so many messages were evicted for it.
+    /// It is in the log; so many messages were evicted for it, or since the last one.
     Logged(u64),
     /// Nobody is attached, the log is full and the route ends sessions then: call [`Session::upstream_ended`] with
     /// close 4009.
@@ -175,6 +199,7 @@ impl Session {
             epoch: 0,
             attached: None,
             last: None,
+            judged: false,
             hello,
             after_hello: Mark::default(),
             turn: None,
@@ -182,6 +207,7 @@ impl Session {
             fights: Fights::default(),
             deadlines,
             counts: Counts::default(),
+            unreported: 0,
         }
     }
 
@@ -219,10 +245,13 @@ impl Session {
 
     /// How many bytes may be read from upstream now; 0 while the page has too much to catch up on.
     pub fn read_budget(&mut self, now: Instant) -> usize {
-        let room = self
-            .attached
-            .as_ref()
-            .map_or(usize::MAX, |attached| self.log.room(attached.out.cursor()));
+        let cursor = self.attached.as_ref().map(|attached| attached.out.cursor());
+        let reader = cursor.filter(|_| self.end.is_none());
+        if reader.is_some_and(|cursor| self.log.room(cursor) == 0) {
+            // what the page has taken since may go
+            self.evict();
+        }
+        let room = reader.map_or(usize::MAX, |cursor| self.log.room(cursor));
         if room > 0 {
             self.deadlines.stall = None;
         } else {
@@ -239,17 +268,22 @@ impl Session {
     /// The frames received are complete; with `fin` their message is.
     pub fn received(&mut self, fin: bool) -> Received {
         self.log.commit(fin);
-        if !self.log.over_bounds() {
-            return Received::Logged(0);
-        }
-        if self.attached.is_none() && self.policy.overflow == Overflow::Close && self.end.is_none() {
+        if self.log.over_bounds()
+            && self.attached.is_none()
+            && self.policy.overflow == Overflow::Close
+            && self.end.is_none()
+        {
             return Received::Overflow;
         }
-        let evicted = self
-            .log
-            .evict(self.attached.as_ref().map(|attached| attached.out.cursor()));
+        self.evict();
+        Received::Logged(std::mem::take(&mut self.unreported))
+    }
+
+    fn evict(&mut self) {
+        let cursor = self.attached.as_ref().map(|attached| attached.out.cursor());
+        let evicted = self.log.evict(cursor);
         self.counts.evicted += evicted;
-        Received::Logged(evicted)
+        self.unreported += evicted;
     }
 
     /// The upstream connection is over; only the first call counts. Returns whether the attached page has part of a
@@ -269,7 +303,9 @@ impl Session {
                 attached.out.rewind(&self.log);
             }
         }
+        // from here on the page is sent the rest and the end, and nothing else
         self.deadlines.ping_upstream = None;
+        self.deadlines.ping_page = None;
         self.deadlines.stall = None;
         self.end = Some(End { how, reattached: false });
         torn
@@ -330,14 +366,12 @@ impl Session {
             Some(attached) => Some(Detached {
                 at: now,
                 since: attached.since,
-                parting: Parting::Cut,
+                parting: attached.cut(),
                 resume: attached.acks.acknowledged(),
             }),
             None => self.last,
         };
-        let cause = last
-            .as_ref()
-            .map(|last| judge(last, page.facts, self.policy.blip_1006, self.policy.explicit_id));
+        let cause = last.as_ref().map(|last| self.judge(last, page.facts));
         if let (Some(Cause::OnPurpose), Some(Parting::Closed(code))) = (cause, last.map(|last| last.parting)) {
             return Admission::OnPurpose(page.head, code);
         }
@@ -358,8 +392,10 @@ impl Session {
             .position
             .saturating_sub(wanted.position.max(self.after_hello.position));
         if lost > 0 && cause == Some(Cause::Blip) {
-            if let Some(last) = &mut self.last {
-                last.parting = Parting::Gap;
+            match (&mut self.attached, &mut self.last) {
+                (Some(attached), _) => attached.gap_told = true,
+                (None, Some(last)) => last.parting = Parting::Gap,
+                (None, None) => {}
             }
             return Admission::Refused(
                 page.head,
@@ -369,7 +405,7 @@ impl Session {
         let from = if wanted.offset > oldest.offset { wanted } else { oldest };
 
         self.epoch += 1;
-        let replaced = self.attached.take().map(|old| old.out.rest_of_frame(&self.log));
+        let (replaced, replaced_closed) = self.attached.take().map(|old| old.rest(&self.log)).unzip();
         if replaced.is_some() {
             self.fights.takeover(now);
         }
@@ -384,11 +420,12 @@ impl Session {
             acks: Acks::new(self.epoch, from, now),
             out: Outgoing::new(page.head, from),
             ending: false,
+            gap_told: false,
         });
         self.deadlines.detached();
         self.deadlines.judge = None;
         self.deadlines.grace = None;
-        self.deadlines.ping_page = Some(now + HEARTBEAT);
+        self.deadlines.ping_page = self.end.is_none().then(|| now + HEARTBEAT);
         let replayed = self.log.boundary().position - from.position;
         Admission::Attached(Attachment {
             epoch: self.epoch,
@@ -397,23 +434,36 @@ impl Session {
             replayed,
             gap: lost,
             replaced,
+            replaced_closed: replaced_closed.unwrap_or(false),
         })
+    }
+
+    fn judge(&self, last: &Detached, facts: PageFacts) -> Cause {
+        match judge(last, facts, self.policy.blip_1006, self.policy.explicit_id) {
+            Cause::OnPurpose if self.judged => Cause::Refresh,
+            cause => cause,
+        }
     }
 
     /// The attachment of `epoch` is over.
     pub fn detach(&mut self, now: Instant, epoch: u64, parting: Parting) -> Option<Departure> {
         let attached = self.current(epoch).then(|| self.attached.take()).flatten()?;
         let resume = attached.acks.acknowledged();
+        self.judged = false;
         self.last = Some(Detached {
             at: now,
             since: attached.since,
-            parting,
+            parting: if parting == Parting::Cut {
+                attached.cut()
+            } else {
+                parting
+            },
             resume,
         });
-        let echoed = attached.ending && matches!(parting, Parting::Closed(_));
+        let echoed = attached.ending && !attached.out.has_control() && self.is_echo(parting);
         let shown = self.end.as_ref().is_some_and(|end| end.reattached);
         let over = echoed || shown || self.policy.one_to_one || !self.stands();
-        let rest = attached.out.rest_of_frame(&self.log);
+        let (rest, closed) = attached.rest(&self.log);
         self.deadlines.detached();
         self.deadlines.grace = Some(now + self.policy.grace);
         if matches!(parting, Parting::Closed(None | Some(1000))) && self.end.is_none() {
@@ -423,7 +473,16 @@ impl Session {
             self.log.abandon_message();
         }
         self.log.shrink();
-        Some(Departure { rest, over })
+        Some(Departure { rest, closed, over })
+    }
+
+    /// Whether a close answers upstream's: a page that leaves by itself says 1001, which crosses it.
+    fn is_echo(&self, parting: Parting) -> bool {
+        let away = Some(close::GOING_AWAY);
+        match (self.end(), parting) {
+            (Some(UpstreamEnd::Close(ours)), Parting::Closed(code)) => code != away || ours.code == away,
+            _ => false,
+        }
     }
 
     /// Whether `epoch` is that of the attached page; if not, what acts for it is discarded, and counted.
@@ -462,12 +521,12 @@ impl Session {
         }
     }
 
-    /// The page sent a ping: it is answered.
+    /// The page sent a ping: it is answered, unless the page is being sent the end.
     pub fn page_ping(&mut self, epoch: u64, payload: &[u8]) {
         if !self.current(epoch) {
             return;
         }
-        if let Some(attached) = self.attached.as_mut().filter(|attached| !attached.ending) {
+        if let Some(attached) = self.attached.as_mut().filter(|_| self.end.is_none()) {
             attached
                 .out
                 .push_control(&self.log, |out| frame::write(out, Opcode::Pong, payload, None));
@@ -488,16 +547,15 @@ impl Session {
     pub fn slices<'a>(&'a mut self, now: Instant, out: &mut [IoSlice<'a>]) -> usize {
         let Some(attached) = &mut self.attached else { return 0 };
         let log = &self.log;
-        if let Some(End {
-            how: UpstreamEnd::Close(close),
-            ..
-        }) = &self.end
-        {
-            if !attached.ending && attached.out.push_control_last(log, |out| close.write(out, None)) {
-                attached.ending = true;
-                self.deadlines.echo = Some(now + ECHO);
+        if let Some(end) = &self.end {
+            self.deadlines.echo.get_or_insert(now + ECHO);
+            if let UpstreamEnd::Close(close) = &end.how
+                && !attached.ending
+            {
+                attached.ending = attached.out.push_control_last(log, |out| close.write(out, None));
             }
         } else if self.policy.acks
+            && !attached.out.has_control()
             && attached.out.cursor() < log.end()
             && let Some(payload) = attached.acks.ping(now, log.boundary())
         {
@@ -512,7 +570,7 @@ impl Session {
     pub fn wrote(&mut self, now: Instant, written: usize) {
         if let Some(attached) = &mut self.attached {
             attached.out.wrote(written, &self.log);
-            if attached.ending {
+            if self.end.is_some() && written > 0 {
                 self.deadlines.echo = Some(now + ECHO);
             }
         }
@@ -535,7 +593,7 @@ impl Session {
         let ack = self
             .attached
             .as_ref()
-            .filter(|_| self.policy.acks && self.end.is_none());
+            .filter(|attached| self.policy.acks && self.end.is_none() && !attached.out.has_control());
         let ack = ack.and_then(|attached| attached.acks.due(self.log.boundary()));
         self.deadlines.next().into_iter().chain(ack).min()
     }
@@ -553,11 +611,13 @@ impl Session {
             return Some(Due::NoEcho);
         }
         if Deadlines::take(&mut deadlines.judge, now)
-            && let Some(last) = &self.last
+            && let Some(last) = self.last
             && let Parting::Closed(code) = last.parting
-            && judge(last, facts, self.policy.blip_1006, self.policy.explicit_id) == Cause::OnPurpose
         {
-            return Some(Due::OnPurpose(code));
+            if self.judge(&last, facts) == Cause::OnPurpose {
+                return Some(Due::OnPurpose(code));
+            }
+            self.judged = true;
         }
         if Deadlines::take(&mut self.deadlines.grace, now) {
             return Some(Due::GraceOver);
@@ -566,7 +626,7 @@ impl Session {
             self.deadlines.ping_upstream = Some(now + HEARTBEAT);
             return Some(Due::PingUpstream);
         }
-        let attached = self.attached.as_mut().filter(|attached| !attached.ending)?;
+        let attached = self.attached.as_mut().filter(|_| self.end.is_none())?;
         if Deadlines::take(&mut self.deadlines.ping_page, now) {
             self.deadlines.ping_page = Some(now + HEARTBEAT);
             attached
@@ -574,7 +634,9 @@ impl Session {
                 .push_control(&self.log, |out| frame::write(out, Opcode::Ping, &[], None));
             return Some(Due::PagePing);
         }
+        // one that would have to wait behind other control frames is due when those are on their way
         if self.policy.acks
+            && !attached.out.has_control()
             && let Some(payload) = attached.acks.ping(now, self.log.boundary())
         {
             attached
