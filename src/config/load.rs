@@ -93,6 +93,11 @@ pub fn load(settings: Settings) -> Result<Config, ConfigError> {
             &mut problems,
         ));
     }
+    if !allow_origins.is_empty() {
+        for route in &routes {
+            foreign(route, &mut problems);
+        }
+    }
     match (listen, upstream) {
         (Some(listen), Some(upstream)) if problems.0.is_empty() => Ok(Config {
             listen,
@@ -233,6 +238,17 @@ fn contradictions(field: &dyn Fn(&str) -> String, route: &Route, problems: &mut 
         if mode == ReplayMode::Turn {
             problems.add(format!("{} = \"turn\": needs a profile that knows turns", field(name)));
         }
+    }
+}
+
+/// Pages of a foreign origin do not send the minted cookie, so a key cannot be made of it.
+fn foreign(route: &Route, problems: &mut Problems) {
+    let only_browser = |part: &&KeyPart| part.alternatives == [KeySource::Browser];
+    if route.key.iter().any(|part| only_browser(&part)) {
+        problems.add(format!(
+            "key = \"browser\" of route {}: pages of an allow_origin do not send the cookie it is made of; name another key",
+            route.path
+        ));
     }
 }
 

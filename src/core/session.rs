@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::acks::Acks;
 use super::cause::{Cause, Detached, PageFacts, Parting, judge};
 use super::close::{self, Close};
-use super::deadlines::{CLIENT_MESSAGE, Deadlines, ECHO, HEARTBEAT, JUDGE, STALL};
+use super::deadlines::{CLIENT_MESSAGE, Deadlines, ECHO, FIRST_ATTACH, HEARTBEAT, JUDGE, STALL};
 use super::fights::Fights;
 use super::frame::{self, Opcode};
 use super::log::{Log, Mark};
@@ -184,7 +184,7 @@ impl Session {
     /// A session whose upstream connection stands and to which nobody is attached.
     pub fn new(policy: Policy, now: Instant) -> Self {
         let deadlines = Deadlines {
-            grace: Some(now + policy.grace),
+            grace: Some(now + policy.grace.min(FIRST_ATTACH)),
             ping_upstream: Some(now + HEARTBEAT),
             ..Deadlines::default()
         };

@@ -1,7 +1,6 @@
 //! The values of a session key, out of the request that asks for the session.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use hyper::Uri;
 use hyper::header::{self, HeaderMap};
@@ -10,6 +9,7 @@ use percent_encoding::percent_decode;
 use crate::config::{KeySource, Route};
 use crate::profile::pointer;
 use crate::server::cookie::BrowserId;
+use crate::session::query::parameters;
 
 /// Where the values of a key come from.
 #[derive(Debug, Clone, Copy)]
@@ -92,50 +92,6 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     fields
         .flat_map(|field| field.as_bytes().split(|&byte| byte == b';'))
         .find_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
-}
-
-/// The parameters of a query, decoded as forms are: `+` is a space.
-fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
-    query
-        .split('&')
-        .filter(|parameter| !parameter.is_empty())
-        .map(|parameter| {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            (decode(name), decode(value))
-        })
-}
-
-fn decode(text: &str) -> Cow<'_, [u8]> {
-    if text.contains('+') {
-        let spaced = text.replace('+', " ");
-        return Cow::Owned(percent_decode(spaced.as_bytes()).collect());
-    }
-    percent_decode(text.as_bytes()).into()
-}
-
-/// The one parameter in which two queries differ, by changing, coming or going; `None` where they differ in
-/// more or not at all. It names a rotating token in the log.
-#[must_use]
-pub fn differs_in_one_query_param(one: &str, other: &str) -> Option<String> {
-    let (one, other) = (by_name(one), by_name(other));
-    let mut differing = one
-        .iter()
-        .filter(|(name, values)| other.get(*name) != Some(*values))
-        .map(|(name, _)| name)
-        .chain(other.keys().filter(|name| !one.contains_key(*name)));
-    let name = differing.next()?;
-    differing
-        .next()
-        .is_none()
-        .then(|| String::from_utf8_lossy(name).into_owned())
-}
-
-fn by_name(query: &str) -> BTreeMap<Cow<'_, [u8]>, Vec<Cow<'_, [u8]>>> {
-    let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (name, value) in parameters(query) {
-        named.entry(name).or_default().push(value);
-    }
-    named
 }
 
 #[cfg(test)]

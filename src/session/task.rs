@@ -151,6 +151,7 @@ impl SessionTask {
                     ..
                 } = *attach;
                 self.browser = browser;
+                self.membership.mailbox.set_attached(true);
                 self.page = Some(Page::new(socket, it.epoch, unread, self.route.max_message));
             }
             Admission::Refused(head, close) => {
@@ -519,6 +520,7 @@ impl SessionTask {
     }
 
     fn departed(&mut self, over: bool, parting: Parting) {
+        self.membership.mailbox.set_attached(false);
         if over {
             let code = match parting {
                 Parting::Closed(code) => code,
