@@ -97,6 +97,15 @@ class Page:
         """The next message, as JSON."""
         return json.loads(self.recv(**wait))
 
+    def poll(self) -> None:
+        """Reads what has arrived, control frames included, without waiting for a message."""
+        deadline = time.monotonic() + 0.05
+        while time.monotonic() < deadline:
+            try:
+                self._read(deadline)
+            except AssertionError:
+                return
+
     def until(self, kind: str, timeout: float = TIMEOUT) -> list[dict]:
         """All messages up to the first whose `type` is `kind`, that one included."""
         deadline, seen = time.monotonic() + timeout, []
