@@ -195,6 +195,11 @@ impl Log {
         self.base.position - before
     }
 
+    /// Whether a log without a reader has to evict a message.
+    pub fn overflows(&self) -> bool {
+        self.over_bounds() && self.base.offset < self.newest
+    }
+
     /// Whether the bounds are exceeded.
     pub fn over_bounds(&self) -> bool {
         self.allocated > self.bounds.bytes || self.boundary.position - self.base.position > self.bounds.messages

@@ -268,11 +268,8 @@ impl Session {
     /// The frames received are complete; with `fin` their message is.
     pub fn received(&mut self, fin: bool) -> Received {
         self.log.commit(fin);
-        if self.log.over_bounds()
-            && self.attached.is_none()
-            && self.policy.overflow == Overflow::Close
-            && self.end.is_none()
-        {
+        let closes = self.policy.overflow == Overflow::Close && self.attached.is_none() && self.end.is_none();
+        if closes && self.log.overflows() {
             return Received::Overflow;
         }
         self.evict();

@@ -307,6 +307,10 @@ impl World {
                 assert!(self.page.is_none() && self.policy.overflow == Overflow::Close);
                 assert_eq!(before, after, "what is retained stays");
                 assert!(self.retained_exceeds(before.position), "the log is full");
+                assert!(
+                    self.complete > before.position + 1,
+                    "one that is kept above the bounds ends nothing"
+                );
                 self.upstream_ends(UpstreamEnd::Close(Close::new(close::GAP, "full")));
             }
             Received::Logged(evicted) => {
@@ -735,11 +739,17 @@ impl World {
     /// The page reads all there is; then another load gets what it must.
     pub fn finish(&mut self) {
         self.drain();
-        self.apply(&Operation::Attach(PageFactsOf {
+        let load = Operation::Attach(PageFactsOf {
             seen: true,
             rerequested: true,
             requests: true,
-        }));
+        });
+        self.apply(&load);
+        if self.page.is_none() {
+            // a gap: the page was told to reload
+            self.apply(&load);
+        }
+        assert!(self.over || self.page.is_some(), "a load is let in");
         self.drain();
         if let (false, Some(UpstreamEnd::Close(close))) = (self.over, self.end.clone()) {
             self.apply(&Operation::Detach(Parting::Closed(close.code)));
@@ -748,8 +758,8 @@ impl World {
     }
 
     pub fn drain(&mut self) {
-        while !self.over && self.write(1 << 20, 16) {}
-        if !self.over {
+        while !self.over && self.write(1 << 20, 16) {
+            self.fire();
             self.check();
         }
     }
