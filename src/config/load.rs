@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::settings::{ProcessSettings, RouteSettings, Settings};
 use super::{Config, KeyPart, KeySource, Origin, Overflow, PathPattern, ReplayMode, Route, Upstream, units};
-use crate::profile::{self, Profile, Role};
+use crate::profile::{Profile, Role};
 
 /// The key where none is configured.
 const DEFAULT_KEY: [&str; 3] = ["browser", "path", "query"];
@@ -224,6 +224,13 @@ fn contradictions(field: &dyn Fn(&str) -> String, route: &Route, problems: &mut 
         };
         problems.add(format!("{} = \"{source}\": {reason}", field("key")));
     }
+    if route.profile.has(Role::HelloAnswer) && !route.profile.has(Role::Hello) {
+        problems.add(format!(
+            "{} = {:?}: has a hello-answer rule and no hello rule that it would answer",
+            field("profile"),
+            route.profile.name
+        ));
+    }
     let first = sources().any(|source| matches!(source, KeySource::First(_)));
     if let Some(name) = route.subprotocol.as_ref().filter(|_| !first) {
         problems.add(format!(
@@ -302,8 +309,12 @@ fn boolean(text: &str) -> Result<bool, String> {
 }
 
 fn read_profile(path: &Path) -> Result<Profile, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    profile::parse(&text).map_err(|reason| format!("{}: {reason}", path.display()))
+    let file = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{file}: {error}"))?;
+    Profile::parse(&text).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(|error| format!("{file}:{error}")).collect();
+        lines.join("; ")
+    })
 }
 
 /// What a file says.

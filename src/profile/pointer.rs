@@ -1,227 +1,313 @@
-//! One scalar out of a JSON text, by pointer (RFC 6901), without building the rest.
+//! One scalar out of a JSON text by its JSON pointer (RFC 6901), without building the document.
 //!
-//! The text is read only as far as the value: what follows is not looked at, and need not be JSON.
+//! The text is read no further than to the value, so a message is not parsed to its end because its first
+//! member is asked for; what follows the value is not looked at, well-formed or not. Of members with the same
+//! name the first counts. A pointer is plain text that [`check`] has let through.
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Number, Value};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
-/// The string or number at `pointer`, as text; whatever else is there gives none. Of equal keys the first counts.
-pub fn text(json: &[u8], pointer: &str) -> Option<String> {
-    match scalar(json, pointer)? {
+/// Checks that a text is a JSON pointer.
+///
+/// # Errors
+///
+/// The reason why it is none.
+pub fn check(pointer: &str) -> Result<(), &'static str> {
+    if !pointer.is_empty() && !pointer.starts_with('/') {
+        return Err("a JSON pointer begins with /");
+    }
+    let mut tildes = pointer.split('~').skip(1);
+    if tildes.any(|after| !after.starts_with(['0', '1'])) {
+        return Err("in a JSON pointer, ~ is written ~0 (and / in a name ~1)");
+    }
+    Ok(())
+}
+
+/// The string, number or boolean at a pointer; `None` where there is nothing, null, an object or an array, or
+/// where the text up to there is not JSON.
+#[must_use]
+pub fn find(payload: &[u8], pointer: &str) -> Option<Value> {
+    let mut found = None;
+    let mut text = serde_json::Deserializer::from_slice(payload);
+    let look = Look {
+        rest: pointer,
+        found: &mut found,
+    };
+    // An error is also how the search stops early: what was found is in `found`.
+    let _ = look.deserialize(&mut text);
+    found
+}
+
+/// The value of a key at a pointer: a string as it is, a number as text; whatever else is there gives none.
+#[must_use]
+pub fn find_key(payload: &[u8], pointer: &str) -> Option<String> {
+    match find(payload, pointer)? {
         Value::String(text) => Some(text),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
 }
 
-/// The string, number, boolean or null at `pointer`; none where there is an object, an array or nothing, or where
-/// the text up to there is not JSON.
-pub fn scalar(json: &[u8], pointer: &str) -> Option<Value> {
-    let tokens: Vec<String> = pointer
-        .split('/')
-        .skip(1)
-        .map(|token| token.replace("~1", "/").replace("~0", "~"))
-        .collect();
-    let mut found = None;
-    let mut json = serde_json::Deserializer::from_slice(json);
-    // an error after the value was found is about what follows it
-    let _ = Seek {
-        tokens: &tokens,
-        found: &mut found,
-    }
-    .deserialize(&mut json);
-    found
-}
-
-/// Why a text is not a pointer that can be used.
-pub fn check(pointer: &str) -> Result<(), &'static str> {
-    if !pointer.starts_with('/') {
-        return Err("a JSON pointer begins with /");
-    }
-    let bytes = pointer.as_bytes();
-    let escapes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'~');
-    if escapes
-        .into_iter()
-        .any(|(at, _)| !matches!(bytes.get(at + 1), Some(b'0' | b'1')))
-    {
-        return Err("~ in a JSON pointer is written ~0");
-    }
-    Ok(())
-}
-
-/// Looks for the rest of a pointer in the value that comes next.
-struct Seek<'a> {
-    tokens: &'a [String],
+/// A search that stands at some value of the text.
+struct Look<'a> {
+    /// What of the pointer is left to follow from here.
+    rest: &'a str,
+    /// Where the value goes.
     found: &'a mut Option<Value>,
 }
 
-impl<'de> DeserializeSeed<'de> for Seek<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl Seek<'_> {
-    fn scalar<E>(self, value: impl FnOnce() -> Value) -> Result<(), E> {
-        if self.tokens.is_empty() {
-            *self.found = Some(value());
+impl Look<'_> {
+    fn take<E: Error>(self, value: Value) -> Result<(), E> {
+        if self.rest.is_empty() {
+            *self.found = Some(value);
         }
-        Ok(())
+        Err(E::custom("search ended"))
     }
 }
 
-impl<'de> Visitor<'de> for Seek<'_> {
+impl<'de> DeserializeSeed<'de> for Look<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Look<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        self.take(value.into())
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.take(value.into())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.take(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        self.take(value.into())
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        self.take(value.into())
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(wanted) = map.next_key_seed(Is(self.tokens.first()))? {
-            if wanted {
-                // returns early on purpose: of equal keys the first counts, and the rest is of no interest
-                return map.next_value_seed(Seek {
-                    tokens: &self.tokens[1..],
+        let Some((token, rest)) = step(self.rest) else {
+            return Err(A::Error::custom("an object has no value"));
+        };
+        while let Some(here) = map.next_key_seed(Named(token))? {
+            if here {
+                map.next_value_seed(Look {
+                    rest,
                     found: self.found,
-                });
+                })?;
+                // The first of several members with one name counts, whatever is in it.
+                return Err(A::Error::custom("search ended"));
             }
             map.next_value::<IgnoredAny>()?;
         }
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        // RFC 6901 section 4: no leading zeros
-        let index = self.tokens.first().and_then(|token| {
-            let index: usize = token.parse().ok()?;
-            (index.to_string() == *token).then_some(index)
-        });
-        let mut at = 0;
-        loop {
-            if index == Some(at) {
-                let rest = Seek {
-                    tokens: &self.tokens[1..],
-                    found: self.found,
-                };
-                return seq.next_element_seed(rest).map(Option::unwrap_or_default);
-            }
-            if seq.next_element::<IgnoredAny>()?.is_none() {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let Some((index, rest)) = step(self.rest).and_then(|(token, rest)| Some((index(token)?, rest))) else {
+            return Err(A::Error::custom("an array has no such value"));
+        };
+        for _ in 0..index {
+            if items.next_element::<IgnoredAny>()?.is_none() {
                 return Ok(());
             }
-            at += 1;
         }
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.scalar(|| Value::String(text.to_owned()))
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.scalar(|| Value::Bool(value))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        self.scalar(|| Value::Number(number.into()))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        self.scalar(|| Value::Number(number.into()))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<(), E> {
-        self.scalar(|| Number::from_f64(number).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.scalar(|| Value::Null)
+        items.next_element_seed(Look {
+            rest,
+            found: self.found,
+        })?;
+        Err(A::Error::custom("search ended"))
     }
 }
 
-/// Whether a key is the wanted one.
-struct Is<'a>(Option<&'a String>);
+/// Splits a pointer's next reference token off, still escaped; `None` at the pointer's end.
+fn step(rest: &str) -> Option<(&str, &str)> {
+    let rest = rest.strip_prefix('/')?;
+    Some(rest.split_at(rest.find('/').unwrap_or(rest.len())))
+}
 
-impl<'de> DeserializeSeed<'de> for Is<'_> {
+/// Reads an array index (RFC 6901 section 4): no sign, no leading zero.
+fn index(token: &str) -> Option<usize> {
+    let plain = token == "0" || !token.starts_with(['0', '+']);
+    if plain { token.parse().ok() } else { None }
+}
+
+/// Tells whether a member has the name that an escaped reference token stands for.
+struct Named<'a>(&'a str);
+
+impl<'de> DeserializeSeed<'de> for Named<'_> {
     type Value = bool;
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<bool, D::Error> {
-        json.deserialize_str(self)
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Is<'_> {
+impl Visitor<'_> for Named<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
+        f.write_str("a member's name")
     }
 
-    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
-        Ok(self.0.is_some_and(|wanted| wanted == key))
+    fn visit_str<E: Error>(self, name: &str) -> Result<bool, E> {
+        Ok(if self.0.contains('~') {
+            self.0.replace("~1", "/").replace("~0", "~") == name
+        } else {
+            self.0 == name
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use proptest::prelude::*;
+
+    #[track_caller]
+    fn finds(text: &str, pointer: &str, value: Value) {
+        check(pointer).unwrap();
+        assert_eq!(find(text.as_bytes(), pointer), Some(value), "{text} at {pointer:?}");
+    }
+
+    #[track_caller]
+    fn finds_none(text: impl AsRef<[u8]>, pointer: &str) {
+        check(pointer).unwrap();
+        assert_eq!(find(text.as_ref(), pointer), None, "at {pointer:?}");
+    }
 
     #[test]
-    fn what_is_found() {
-        let json =
-            br#"{"a/b":{"m~n":[10,{"x":"deep"}]},"type":"init","type":"again","n":-2.5,"t":true,"z":null,"":"e"}"#;
-        assert_eq!(text(json, "/a~1b/m~0n/1/x").as_deref(), Some("deep"));
-        assert_eq!(text(json, "/a~1b/m~0n/0").as_deref(), Some("10"));
-        assert_eq!(text(json, "/a~1b/m~0n/00"), None);
-        assert_eq!(text(json, "/a~1b/m~0n/2"), None);
-        assert_eq!(text(json, "/type").as_deref(), Some("init"), "of equal keys the first");
-        assert_eq!(text(json, "/n").as_deref(), Some("-2.5"));
-        assert_eq!(text(json, "/").as_deref(), Some("e"), "the empty key");
-        assert_eq!(scalar(json, "/t"), Some(Value::Bool(true)));
-        assert_eq!(scalar(json, "/z"), Some(Value::Null));
-        for nothing in ["/t", "/z", "/a~1b", "/type/0", "/missing"] {
-            assert_eq!(text(json, nothing), None, "{nothing}");
+    fn scalars_of_every_kind_are_found() {
+        let text = r#" {"s":"a\u00e9\n","u":18446744073709551615,"i":-7,"f":1.5,"t":true,"deep":{"er":{"x":"y"}}} "#;
+        finds(text, "/s", json!("a\u{e9}\n"));
+        finds(text, "/u", json!(u64::MAX));
+        finds(text, "/i", json!(-7));
+        finds(text, "/f", json!(1.5));
+        finds(text, "/t", json!(true));
+        finds(text, "/deep/er/x", json!("y"));
+    }
+
+    #[test]
+    fn the_whole_text_is_at_the_empty_pointer() {
+        finds("\"ping\"", "", json!("ping"));
+        finds_none("{}", "");
+        finds_none("[1]", "");
+    }
+
+    #[test]
+    fn what_is_no_scalar_is_not_there() {
+        let text = r#"{"null":null,"object":{"a":1},"array":[1],"scalar":1}"#;
+        for pointer in ["/null", "/object", "/array", "/scalar/deeper", "/missing", "/object/b"] {
+            finds_none(text, pointer);
         }
     }
 
     #[test]
-    fn what_follows_the_value_is_not_read() {
-        assert_eq!(text(br#"{"type":"init","rest":[1,2"#, "/type").as_deref(), Some("init"));
-        assert_eq!(text(br#"{"rest":[1,2,"type":"init"}"#, "/type"), None);
-        assert_eq!(text(b"not json", "/type"), None);
-        assert_eq!(text(b"", "/type"), None);
-        assert_eq!(text(b"\xff\xfe", "/type"), None);
+    fn names_are_unescaped_once_and_in_the_right_order() {
+        let text = r#"{"a/b":1,"m~n":2,"~1":3,"":4,"k\u0065y":5,"x~0y":6}"#;
+        finds(text, "/a~1b", json!(1));
+        finds(text, "/m~0n", json!(2));
+        finds(text, "/~01", json!(3));
+        finds(text, "/", json!(4));
+        finds(text, "/key", json!(5));
+        finds(text, "/x~00y", json!(6));
     }
 
     #[test]
-    fn pointers_are_checked() {
-        assert!(check("/a/0/~0~1").is_ok());
-        assert!(check("a").is_err() && check("").is_err() && check("/a~2").is_err() && check("/~").is_err());
+    fn arrays_are_counted_from_nought() {
+        let text = r#"["a",{"b":["c","d"]},[],"e"]"#;
+        finds(text, "/0", json!("a"));
+        finds(text, "/1/b/1", json!("d"));
+        finds(text, "/3", json!("e"));
+        for pointer in [
+            "/4",
+            "/-",
+            "/01",
+            "/+1",
+            "/ 1",
+            "/2/0",
+            "/a",
+            "/99999999999999999999999",
+        ] {
+            finds_none(text, pointer);
+        }
+        finds(r#"{"0":"name"}"#, "/0", json!("name"));
     }
 
-    fn json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            any::<i64>().prop_map(Value::from),
-            "[a-c]{0,3}".prop_map(Value::from),
-            any::<bool>().prop_map(Value::from)
-        ];
-        leaf.prop_recursive(3, 20, 4, |inner| {
-            prop_oneof![
-                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                proptest::collection::btree_map("[a-c~/]{0,2}", inner, 0..4).prop_map(Value::from_iter),
-            ]
-        })
+    #[test]
+    fn the_first_of_equal_names_counts() {
+        finds(r#"{"a":1,"a":2}"#, "/a", json!(1));
+        finds_none(r#"{"a":{"x":1},"a":2}"#, "/a");
+        finds_none(r#"{"a":{},"a":{"b":1}}"#, "/a/b");
+        finds_none(r#"{"a":[],"a":{"b":1}}"#, "/a/b");
+        finds_none(r#"{"a":1,"a":{"b":1}}"#, "/a/b");
     }
 
-    proptest! {
-        /// The reference is `serde_json`'s own pointer into the whole document.
-        #[test]
-        fn as_the_whole_document_says(document in json(), tokens in proptest::collection::vec("[a-c~/0-2]{0,2}", 1..4)) {
-            let pointer: String = tokens.iter().map(|it| format!("/{}", it.replace('~', "~0").replace('/', "~1"))).collect();
-            let expected = document.pointer(&pointer).filter(|value| !value.is_array() && !value.is_object()).cloned();
-            prop_assert_eq!(scalar(document.to_string().as_bytes(), &pointer), expected);
+    #[test]
+    fn what_follows_the_value_is_not_looked_at() {
+        finds(r#"{"type":"init"} trailing"#, "/type", json!("init"));
+        finds(r#"{"type":"init", broken"#, "/type", json!("init"));
+    }
+
+    #[test]
+    fn what_is_not_json_up_to_the_value_has_none() {
+        for text in [
+            "",
+            " ",
+            "hello",
+            "{",
+            r#"{"type""#,
+            r#"{"type":"in"#,
+            r#"{broken,"type":"init"}"#,
+            "'x'",
+        ] {
+            finds_none(text, "/type");
+        }
+        finds_none(b"{\"type\":\"\xff\"}", "/type");
+        finds_none("1.", "");
+    }
+
+    #[test]
+    fn depth_does_not_overflow_the_stack() {
+        let deep = format!("{{\"a\":{}{},\"b\":1}}", "[".repeat(100_000), "]".repeat(100_000));
+        finds(&deep, "/b", json!(1));
+        finds_none("[".repeat(100_000), &"/0".repeat(99_999));
+    }
+
+    #[test]
+    fn keys_are_strings_and_numbers() {
+        let text = br#"{"s":"a","n":17,"b":true,"e":""}"#;
+        assert_eq!(find_key(text, "/s").as_deref(), Some("a"));
+        assert_eq!(find_key(text, "/n").as_deref(), Some("17"));
+        assert_eq!(find_key(text, "/e").as_deref(), Some(""));
+        assert_eq!(find_key(text, "/b"), None);
+    }
+
+    #[test]
+    fn malformed_pointers_are_refused() {
+        for pointer in ["a", "a/b", "/~", "/a~2", "/a~/b"] {
+            assert!(check(pointer).is_err(), "{pointer}");
+        }
+        for pointer in ["", "/", "//", "/a~0~1", "/\u{e9}"] {
+            assert!(check(pointer).is_ok(), "{pointer}");
         }
     }
 }

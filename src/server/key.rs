@@ -79,7 +79,9 @@ fn value<'a>(source: &KeySource, request: &KeyRequest<'a>) -> Option<Cow<'a, [u8
         }
         KeySource::Header(name) => request.headers.get(name).map(|value| Cow::Borrowed(value.as_bytes())),
         KeySource::Cookie(name) => cookie(request.headers, name).map(Cow::Borrowed),
-        KeySource::First(pointer) => pointer::text(request.first?, pointer).map(|text| Cow::Owned(text.into_bytes())),
+        KeySource::First(pointer) => {
+            pointer::find_key(request.first?, pointer).map(|text| Cow::Owned(text.into_bytes()))
+        }
         KeySource::Answer(_) => None,
         KeySource::Browser => request.browser.map(|browser| Cow::Owned(browser.as_bytes().to_vec())),
     };

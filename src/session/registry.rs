@@ -288,7 +288,7 @@ impl Membership {
     pub(super) fn answered(&mut self, route: &Route, text: &[u8]) -> Naming {
         let chosen = route.key.iter().enumerate().find_map(|(index, part)| {
             let value = part.alternatives.iter().find_map(|source| match source {
-                KeySource::Answer(pointer) => pointer::text(text, pointer),
+                KeySource::Answer(pointer) => pointer::find_key(text, pointer),
                 _ => None,
             });
             Some((index, value?))
