@@ -14,4 +14,5 @@
 
 pub mod config;
 pub mod profile;
+pub mod shutdown;
 pub mod transport;

@@ -1,11 +1,30 @@
 //! The one validated configuration: defaults < TOML file < `SESSMUX_*` environment < flags.
 
+mod check;
+mod file;
+mod flags;
+mod invalid;
+mod key;
+mod load;
+mod origin;
+mod path;
+mod settings;
+mod summary;
+mod units;
+mod upstream;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::profile::Profile;
+
+pub use flags::Flags;
+pub use invalid::{ConfigError, ConfigErrors, Invalid};
+pub use key::{KeyPart, KeySource};
+pub use origin::Origin;
+pub use path::{Captures, PathPattern, Segment};
+pub use upstream::Upstream;
 
 /// Everything sessmux was told, validated.
 #[derive(Debug, Clone)]
@@ -57,56 +76,6 @@ pub struct Route {
     pub fights: bool,
 }
 
-/// Address of an agent server.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Upstream {
-    /// `http://HOST[:PORT]`: the authority to connect to, port included.
-    Tcp(String),
-    /// `unix:PATH`.
-    Unix(PathBuf),
-}
-
-/// `scheme://host[:port]`, lower case, the scheme's default port made explicit.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Origin {
-    /// `http` or `https`.
-    pub scheme: String,
-    /// Host without port; IPv6 in brackets.
-    pub host: String,
-    /// Port, explicit.
-    pub port: u16,
-}
-
-/// One part of a session key: the first alternative that a request has gives its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyPart {
-    /// Never empty.
-    pub alternatives: Vec<KeySource>,
-}
-
-/// Where a key value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeySource {
-    /// `path:NAME`: a capture of the route's pattern.
-    PathCapture(String),
-    /// `path`: the whole path.
-    Path,
-    /// `query:NAME`: one query parameter, decoded.
-    QueryParam(String),
-    /// `query`: the whole query string.
-    Query,
-    /// `header:NAME`, lower case.
-    Header(String),
-    /// `cookie:NAME`.
-    Cookie(String),
-    /// `first:/json/pointer` into the first client message.
-    First(String),
-    /// `answer:/json/pointer` into the server's hello answer.
-    Answer(String),
-    /// `browser`: the cookie that sessmux mints.
-    Browser,
-}
-
 /// What an attachment is sent before live messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplayMode {
@@ -127,24 +96,4 @@ pub enum Overflow {
     DropOldest,
     /// End the session; the next attach gets what is retained and close 4009.
     Close,
-}
-
-/// A path pattern: literal segments, `{name}` captures of one segment, a trailing `{*rest}` for all the rest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathPattern {
-    /// As written; it names the route in logs and keys.
-    pub text: String,
-    /// Its segments, in order.
-    pub segments: Vec<Segment>,
-}
-
-/// One segment of a [`PathPattern`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Segment {
-    /// Matches itself.
-    Literal(String),
-    /// Matches one non-empty segment.
-    Capture(String),
-    /// Matches whatever is left, nothing included; last only.
-    Rest(String),
 }
