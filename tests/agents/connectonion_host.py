@@ -6,12 +6,14 @@ not changed: the model is an `LLM` of its own kind, the socket that it listens o
 it is loopback only and its port is known.
 
 Prints `listening 127.0.0.1:PORT` once the server accepts connections. Each run of the tool appends its
-command to `effects` in the scratch folder.
+command to `effects` in the scratch folder; a command whose last word starts with `slow-` then takes until
+a file of that name is there.
 """
 
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 
@@ -50,6 +52,9 @@ def main() -> None:
         """Runs a command (here it only notes that it ran)."""
         with open(scratch / "effects", "a", encoding="utf-8") as effects:
             effects.write(command + "\n")
+        target = command.split()[-1]
+        while target.startswith("slow-") and not (scratch / target).exists():
+            time.sleep(0.01)
         return f"ran {command}"
 
     def agent() -> Agent:
