@@ -1,6 +1,7 @@
 //! The session's state machine against a naive model: whatever happens in whatever order, the page's bytes, the counts
 //! and the deadlines are those that the guarantees G2 to G9 allow.
 
+mod guarantees;
 mod interleavings;
 mod page;
 mod world;
