@@ -13,5 +13,6 @@
 //! ```
 
 pub mod config;
+pub mod demo;
 pub mod profile;
 pub mod transport;
