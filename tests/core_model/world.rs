@@ -393,6 +393,8 @@ impl World {
         self.facts.rerequested = of.rerequested;
         if of.requests {
             self.facts.last_request = Some(self.now);
+            // its socket comes after it
+            self.now += Duration::from_millis(1);
         }
         let facts = self.facts;
         let mut head = Vec::new();
