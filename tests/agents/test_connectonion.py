@@ -38,12 +38,15 @@ class Host:
 
     def effects(self) -> list[str]:
         """The commands that the tool ran, in order."""
-        file = self.scratch / "effects"
-        return file.read_text().splitlines() if file.exists() else []
+        return self._noted("effects")
 
     def sockets(self) -> int:
-        """How many WebSockets it accepted."""
-        return sum("ws+" in line for line in self.server.lines)
+        """How many WebSockets came to it."""
+        return len(self._noted("sockets"))
+
+    def _noted(self, name: str) -> list[str]:
+        file = self.scratch / name
+        return file.read_text().splitlines() if file.exists() else []
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
