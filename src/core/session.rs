@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::acks::Acks;
 use super::cause::{Cause, Detached, PageFacts, Parting, judge};
 use super::close::{self, Close};
-use super::deadlines::{CLIENT_MESSAGE, Deadlines, ECHO, HEARTBEAT, JUDGE, STALL};
+use super::deadlines::{CLIENT_MESSAGE, Deadlines, ECHO, FIRST_ATTACH, HEARTBEAT, JUDGE, STALL};
 use super::fights::Fights;
 use super::frame::{self, Opcode};
 use super::log::{Log, Mark};
@@ -184,7 +184,7 @@ impl Session {
     /// A session whose upstream connection stands and to which nobody is attached.
     pub fn new(policy: Policy, now: Instant) -> Self {
         let deadlines = Deadlines {
-            grace: Some(now + policy.grace),
+            grace: Some(now + policy.grace.min(FIRST_ATTACH)),
             ping_upstream: Some(now + HEARTBEAT),
             ..Deadlines::default()
         };
@@ -320,6 +320,11 @@ impl Session {
             };
             self.hello = Hello::Stands(std::mem::take(record));
         }
+    }
+
+    /// The session ends with its page from here on: nobody else can name it.
+    pub fn stay_one_to_one(&mut self) {
+        self.policy.one_to_one = true;
     }
 
     /// Whether the server's answer to the hello is awaited.

@@ -56,3 +56,13 @@ impl AsyncWrite for Socket {
         each!(self, s => Pin::new(s).poll_shutdown(cx))
     }
 }
+
+impl Socket {
+    /// Closes the connection with a reset rather than in order, so that the peer cannot take it for an end.
+    pub fn reset(self) {
+        if let Socket::Tcp(stream) = self {
+            // fails only on a socket that is closed already
+            let _ = stream.set_zero_linger();
+        }
+    }
+}

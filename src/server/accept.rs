@@ -1,0 +1,146 @@
+//! The listener, its connections, and their end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::hold::Hold;
+use super::request::{Peer, Shared};
+use crate::config::Config;
+use crate::transport::socket::Socket;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
+/// Largest request head, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+/// How long a client may take for a request head.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+/// How long accepting rests after an error, which is mostly a lack of file descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// How long sessions and connections may take to end once sessmux stops.
+const STOP_TIME: Duration = Duration::from_secs(5);
+
+/// A bound listener.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Binds the listener; nothing is accepted yet.
+    ///
+    /// # Errors
+    ///
+    /// What the system says of `config.listen`.
+    #[expect(clippy::unused_async, reason = "a tokio socket needs a runtime")]
+    pub async fn bind(config: Config) -> io::Result<Self> {
+        let socket = if config.listen.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(config.listen)?;
+        let listener = socket.listen(BACKLOG)?;
+        let address = listener.local_addr()?;
+        Ok(Self {
+            listener,
+            shared: Arc::new(Shared::new(config, address)),
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown`; then tells pages to come back, closes upstreams in order, and returns when all have
+    /// ended, within 5 s.
+    pub async fn run(self, shutdown: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = shutdown.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, address)) => {
+                    let shared = Arc::clone(&self.shared);
+                    let shutdown = shutdown.clone();
+                    self.shared.tracker.spawn(serve(stream, address, shared, shutdown));
+                }
+                Err(error) => {
+                    tracing::warn!(cause = %error, "cannot accept");
+                    sleep(ACCEPT_REST).await;
+                }
+            }
+        }
+        drop(self.listener);
+        self.shared.sessions.shut_down();
+        self.shared.tracker.close();
+        if timeout(STOP_TIME, self.shared.tracker.wait()).await.is_err() {
+            tracing::warn!(left = self.shared.tracker.len(), "stopped with connections still open");
+        }
+    }
+}
+
+/// Serves one connection until it ends or becomes a session's.
+async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, shutdown: CancellationToken) {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10));
+    let prepared = stream
+        .set_nodelay(true)
+        .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive));
+    if prepared.is_err() {
+        // it was gone before it was served
+        return;
+    }
+    let holding = Arc::new(AtomicBool::new(false));
+    let io = TokioIo::new(Hold::new(Socket::Tcp(stream), Arc::clone(&holding)));
+    let service = service_fn(move |request| {
+        let (shared, peer) = (
+            Arc::clone(&shared),
+            Peer {
+                address,
+                holding: Arc::clone(&holding),
+            },
+        );
+        async move { Ok::<_, Infallible>(shared.answer(peer, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD)
+        .preserve_header_case(true)
+        .serve_connection(io, service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // hyper's own words name the kind only
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::debug!(client = %address, %error, cause, "connection ended");
+    }
+}

@@ -1,0 +1,192 @@
+//! What of a head goes on: hop-by-hop fields, forwarding fields, the upgrade request.
+
+use std::net::IpAddr;
+
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Uri, Version};
+
+use crate::transport::fields::{single, tokens};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Fields that end at each hop, besides those that `Connection` names (RFC 9110 7.6.1, and 11.7 for
+/// credentials of a proxy). `Trailer` is not among them: trailers are forwarded.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// What the forwarding fields say of the hop before this one.
+#[derive(Debug, Clone, Copy)]
+pub struct Hop {
+    /// The client's address.
+    pub client: IpAddr,
+    /// The scheme under which pages are reached, `http` or `https`.
+    pub scheme: &'static str,
+}
+
+/// The host and port that a request is for, as written: the URI's authority, else the only `Host` field
+/// (RFC 9112 3.2.2); `None` where there is none, more than one, or one that is not ASCII.
+#[must_use]
+pub fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let mut hosts = headers.get_all(header::HOST).into_iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return None;
+    }
+    match uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => host?.to_str().ok(),
+    }
+}
+
+/// Makes a client's head the head of a plain HTTP request to an upstream.
+///
+/// Hop-by-hop fields go, an acceptance of trailers stays, the forwarding fields say what this hop saw.
+/// A cookie of ours is the caller's to strip.
+pub fn forward_request(head: &mut request::Parts, hop: Hop) {
+    let trailers = tokens(&head.headers, &header::TE).any(|token| token.eq_ignore_ascii_case("trailers"));
+    to_upstream(head, hop);
+    if trailers {
+        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+/// Removes what concerns only the hop to the upstream from the head of its answer.
+pub fn forward_response(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+}
+
+/// The upgrade request that goes upstream for a client's, which [`upgrade_asked`] has found good.
+///
+/// Everything end-to-end goes unchanged, the client's `Sec-WebSocket-Key`, `-Version` and `-Protocol`
+/// included; extensions are never offered, because the relay could not judge the frames they alter.
+#[must_use]
+pub fn upgrade_request(client_head: &request::Parts, hop: Hop) -> request::Parts {
+    let mut head = client_head.clone();
+    to_upstream(&mut head, hop);
+    // The client's own upgrade is not the upstream's affair; the spelling of its fields stays.
+    head.extensions.remove::<OnUpgrade>();
+    let headers = &mut head.headers;
+    headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+    // An upgrade has no body: what frames one would let the upstream take frames for it.
+    headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::EXPECT);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    head
+}
+
+/// Why a request that asks for a WebSocket gets none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadUpgrade {
+    /// 426 with `Sec-WebSocket-Version: 13` (RFC 6455 4.4).
+    #[error("only WebSocket version 13 is spoken here")]
+    Version,
+    /// 400, with what is wrong.
+    #[error("{0}")]
+    Request(&'static str),
+}
+
+/// Tells whether a request asks for a WebSocket (RFC 6455 4.2.1); whatever does not is plain HTTP.
+///
+/// # Errors
+///
+/// It asks for one, but not as RFC 6455 wants it.
+pub fn upgrade_asked(head: &request::Parts) -> Result<bool, BadUpgrade> {
+    let headers = &head.headers;
+    let asks = tokens(headers, &header::UPGRADE).any(|token| token.eq_ignore_ascii_case("websocket"))
+        && tokens(headers, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
+    if !asks {
+        return Ok(false);
+    }
+    if head.method != Method::GET {
+        return Err(BadUpgrade::Request("a WebSocket upgrade is a GET"));
+    }
+    if head.version != Version::HTTP_11 {
+        return Err(BadUpgrade::Request("a WebSocket upgrade needs HTTP/1.1"));
+    }
+    if headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
+    {
+        return Err(BadUpgrade::Request("a WebSocket upgrade has no body"));
+    }
+    if single(headers, &header::SEC_WEBSOCKET_VERSION) != Ok(Some("13")) {
+        return Err(BadUpgrade::Version);
+    }
+    if !matches!(single(headers, &header::SEC_WEBSOCKET_KEY), Ok(Some(key)) if is_key(key)) {
+        return Err(BadUpgrade::Request("Sec-WebSocket-Key is not 16 bytes in base64"));
+    }
+    Ok(true)
+}
+
+/// 16 bytes in base64: 22 digits, of which the last carries two bits only, and two of padding.
+fn is_key(key: &str) -> bool {
+    let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    match key.as_bytes() {
+        [digits @ .., b'=', b'='] => {
+            digits.len() == 22 && digits.iter().all(digit) && matches!(digits[21], b'A' | b'Q' | b'g' | b'w')
+        }
+        _ => false,
+    }
+}
+
+/// What every request to an upstream has in common.
+fn to_upstream(head: &mut request::Parts, hop: Hop) {
+    let host = authority(&head.uri, &head.headers).and_then(|host| HeaderValue::from_str(host).ok());
+    let path = head.uri.path_and_query().cloned();
+    head.uri = path.map_or_else(Uri::default, Uri::from);
+    head.version = Version::HTTP_11;
+    let headers = &mut head.headers;
+    remove_hop_by_hop(headers);
+    // No proxy before this one is trusted, so what these claim is the client's word only.
+    let claims: Vec<_> = headers.keys().filter(|name| is_forwarding(name)).cloned().collect();
+    for name in claims {
+        headers.remove(name);
+    }
+    if let Ok(address) = HeaderValue::from_str(&hop.client.to_canonical().to_string()) {
+        headers.insert(FORWARDED_FOR, address);
+    }
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(hop.scheme));
+    if let Some(host) = host {
+        headers.insert(FORWARDED_HOST, host.clone());
+        headers.insert(header::HOST, host);
+    }
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = tokens(headers, &header::CONNECTION)
+        .filter_map(|token| token.parse().ok())
+        .filter(|name| !is_identity(name))
+        .collect();
+    for name in HOP_BY_HOP.into_iter().chain(named) {
+        headers.remove(name);
+    }
+}
+
+/// Fields that say who asks; `Connection` cannot make a proxy lose them.
+fn is_identity(name: &HeaderName) -> bool {
+    [header::AUTHORIZATION, header::COOKIE, header::HOST, header::ORIGIN].contains(name) || is_forwarding(name)
+}
+
+/// Fields by which a proxy says what it saw.
+fn is_forwarding(name: &HeaderName) -> bool {
+    *name == header::FORWARDED || *name == REAL_IP || name.as_str().starts_with("x-forwarded-")
+}
+
+#[cfg(test)]
+mod tests;

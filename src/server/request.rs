@@ -1,0 +1,159 @@
+//! One request: the gate, then an upgrade or plain HTTP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::http::request;
+use hyper::{Request, Response, StatusCode};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::body::{Body, line};
+use super::cookie::{self, BrowserId, CookieName};
+use super::gate::{Gate, Refusal};
+use super::headers::{BadUpgrade, Hop, authority, upgrade_asked};
+use super::pages::{Browsers, is_page_request, is_service_worker_script, must_be_rerequested};
+use super::pass::Pass;
+use super::upgrade;
+use crate::config::{Captures, Config, PathPattern, Route};
+use crate::session::registry::Sessions;
+
+/// Pending attachments at a time; each holds a socket and what its page has sent so far.
+const MAX_PENDING: usize = 1024;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: Config,
+    /// For WebSockets that no route claims: one-to-one, for it has no key.
+    pub(super) unrouted: Arc<Route>,
+    pub(super) gate: Gate,
+    port: u16,
+    pub(super) browsers: Browsers,
+    pass: Pass,
+    pub(super) sessions: Sessions,
+    pub(super) pending: Arc<Semaphore>,
+    /// Every task that this server starts.
+    pub(super) tracker: TaskTracker,
+}
+
+/// The client's end of a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    /// Set to keep the next head that is written (see `hold`).
+    pub(super) holding: Arc<AtomicBool>,
+}
+
+impl Shared {
+    pub(super) fn new(config: Config, address: SocketAddr) -> Self {
+        let tracker = TaskTracker::new();
+        Self {
+            unrouted: Arc::new(Route::one_to_one(PathPattern::any(), config.upstream.clone())),
+            gate: Gate::new(address, &config.public_origins, &config.allow_origins),
+            port: address.port(),
+            browsers: Browsers::new(),
+            // its idle connections are not worth waiting for at the end
+            pass: Pass::new(&TaskTracker::new()),
+            sessions: Sessions::new(tracker.clone()),
+            pending: Arc::new(Semaphore::new(MAX_PENDING)),
+            tracker,
+            config,
+        }
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer(self: &Arc<Self>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        if let Err(refusal) = self.gate.check_host(&head.uri, &head.headers) {
+            return refuse(&peer, &refusal);
+        }
+        match upgrade_asked(&head) {
+            Ok(false) => self.pass(&peer, Request::from_parts(head, body)).await,
+            Ok(true) => match self.gate.check_origin(&head.uri, &head.headers) {
+                Ok(class) => upgrade::answer(Arc::clone(self), peer, Request::from_parts(head, body), class).await,
+                Err(refusal) => refuse(&peer, &refusal),
+            },
+            Err(bad) => {
+                tracing::info!(client = %peer.address, cause = %bad, "bad upgrade request");
+                match bad {
+                    BadUpgrade::Version => {
+                        let mut answer = line(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 only\n");
+                        answer
+                            .headers_mut()
+                            .insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+                        answer
+                    }
+                    BadUpgrade::Request(_) => line(StatusCode::BAD_REQUEST, "not a WebSocket upgrade\n"),
+                }
+            }
+        }
+    }
+
+    /// Plain HTTP: passed through, and noted where it is a page's.
+    async fn pass(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+        let (mut head, body) = request.into_parts();
+        let page = is_page_request(&head.headers);
+        let name = self.cookie_name(&head);
+        let known = name.read(&head.headers);
+        cookie::strip(&mut head.headers);
+        let id = known.or_else(|| page.then(BrowserId::mint));
+        let browser = id.map(|id| self.browsers.of(id));
+        if let Some(browser) = &browser {
+            if page {
+                browser.page_requested(Instant::now());
+            }
+            if is_service_worker_script(&head.headers) {
+                browser.service_worker_fetched();
+            }
+        }
+        let request = Request::from_parts(head, body);
+        let mut answer = self.pass.serve(&self.config.upstream, self.hop(peer), request).await;
+        if let (true, Some(browser)) = (page, &browser) {
+            browser.page_answered(must_be_rerequested(answer.status(), answer.headers()));
+        }
+        cookie::drop_foreign(answer.headers_mut());
+        if let (None, Some(id)) = (known, id) {
+            cookie::give(answer.headers_mut(), &name, id);
+        }
+        answer
+    }
+
+    /// What upstream is told of the hop that `peer` came by.
+    pub(super) fn hop(&self, peer: &Peer) -> Hop {
+        let public = &self.config.public_origins;
+        let secure = !public.is_empty() && public.iter().all(|origin| origin.scheme == "https");
+        Hop {
+            client: peer.address.ip(),
+            scheme: if secure { "https" } else { "http" },
+        }
+    }
+
+    /// The name of the minted cookie in this request.
+    pub(super) fn cookie_name(&self, head: &request::Parts) -> CookieName {
+        CookieName::of(
+            &self.config.public_origins,
+            authority(&head.uri, &head.headers),
+            self.port,
+        )
+    }
+
+    /// The first route that claims `path`, and what its pattern captured.
+    pub(super) fn route(&self, path: &str) -> (Arc<Route>, Captures) {
+        let claimed = self
+            .config
+            .routes
+            .iter()
+            .find_map(|route| Some((Arc::clone(route), route.path.matches(path)?)));
+        claimed.unwrap_or_else(|| (Arc::clone(&self.unrouted), Captures::default()))
+    }
+}
+
+fn refuse(peer: &Peer, refusal: &Refusal) -> Response<Body> {
+    tracing::warn!(client = %peer.address, status = refusal.status.as_u16(), "{}", refusal.log);
+    line(refusal.status, refusal.body)
+}

@@ -1,0 +1,86 @@
+//! What names a session: route, owner and key values.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Who opened a session, as far as it can be proved; sessions are looked up within their owner's namespace. Secret,
+/// so without `Debug`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// The browser that holds this minted cookie.
+    Browser([u8; 16]),
+    /// Whoever knows the key: clients that are not browsers.
+    Bearer,
+}
+
+/// The registry's key; its parts are compared one by one, so no two lists of values meet. Secret: `Debug` shows its
+/// hash.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The route's pattern.
+    pub route: Arc<str>,
+    /// Whose session.
+    pub owner: Owner,
+    /// The decoded value of every key part, in order.
+    pub values: Vec<Vec<u8>>,
+    /// Not 0 for a session that nobody can name (yet): it is its own.
+    alone: u64,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.id())
+    }
+}
+
+impl Key {
+    /// A key that others can name.
+    pub fn new(route: Arc<str>, owner: Owner, values: Vec<Vec<u8>>) -> Self {
+        Self {
+            route,
+            owner,
+            values,
+            alone: 0,
+        }
+    }
+
+    /// The same, but nobody else's: no second key is equal to it.
+    pub fn alone(self) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            alone: NEXT.fetch_add(1, Ordering::Relaxed),
+            ..self
+        }
+    }
+
+    /// The key with the value of part `index` as the server chose it; others can name it.
+    pub fn with_value(&self, index: usize, value: Vec<u8>) -> Self {
+        let mut key = Self {
+            alone: 0,
+            ..self.clone()
+        };
+        if let Some(slot) = key.values.get_mut(index) {
+            *slot = value;
+        }
+        key
+    }
+
+    /// What stands for the key in logs.
+    pub fn id(&self) -> SessionId {
+        static SEED: OnceLock<RandomState> = OnceLock::new();
+        SessionId(SEED.get_or_init(RandomState::new).hash_one(self) as u32)
+    }
+}
+
+/// A session in logs: a short hash of its key, with a secret of this process, so that keys do not reach logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionId(u32);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}

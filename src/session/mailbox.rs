@@ -1,0 +1,103 @@
+//! What reaches a session's task from outside: a small queue and a waker, for a channel per session costs more memory
+//! than all the rest of an idle session.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use hyper::header::HeaderValue;
+use tokio::sync::oneshot;
+
+use super::attach::Attach;
+
+/// A message to a session's task.
+#[derive(Debug)]
+pub enum Mail {
+    /// A page asks to be attached.
+    Attach(Box<Attach>),
+    /// A pending page asks what the server said before the first hello.
+    Challenge(oneshot::Sender<Vec<u8>>),
+    /// sessmux stops: upstream is closed in order and the page told to come back.
+    Shutdown,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Mailbox {
+    /// The subprotocol that the session speaks.
+    protocol: Option<HeaderValue>,
+    attached: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    mail: Vec<Mail>,
+    waker: Option<Waker>,
+    closed: bool,
+}
+
+impl Mailbox {
+    /// The mailbox of a session that speaks this subprotocol.
+    pub(super) fn new(protocol: Option<HeaderValue>) -> Self {
+        Self {
+            protocol,
+            attached: AtomicBool::new(false),
+            inner: Mutex::default(),
+        }
+    }
+
+    /// The subprotocol that the session speaks.
+    pub fn protocol(&self) -> Option<HeaderValue> {
+        self.protocol.clone()
+    }
+
+    /// Whether a page is attached, as far as the session's task has said; it tells others, and decides nothing.
+    pub(super) fn is_attached(&self) -> bool {
+        self.attached.load(Ordering::Relaxed)
+    }
+
+    /// Says whether a page is attached.
+    pub(super) fn set_attached(&self, attached: bool) {
+        self.attached.store(attached, Ordering::Relaxed);
+    }
+
+    /// Leaves a message; it comes back if the task has ended.
+    pub fn post(&self, mail: Mail) -> Result<(), Mail> {
+        let waker = {
+            let mut inner = self.lock();
+            if inner.closed {
+                return Err(mail);
+            }
+            inner.mail.push(mail);
+            inner.waker.take()
+        };
+        // woken after unlocking, so that the task does not meet the lock
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Takes what is there; if that is nothing, the next message wakes `waker`.
+    pub(super) fn take(&self, waker: &Waker) -> Vec<Mail> {
+        let mut inner = self.lock();
+        if inner.mail.is_empty() && !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            inner.waker = Some(waker.clone());
+        }
+        std::mem::take(&mut inner.mail)
+    }
+
+    /// Takes what is left; from here on messages come back to their senders.
+    pub(super) fn close(&self) -> Vec<Mail> {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.waker = None;
+        std::mem::take(&mut inner.mail)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // the state is whole at every unlock, so a panic elsewhere does not spoil it
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,114 @@
+//! The attached page's leg of a session: its socket, its reader, and the message it is sending.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::core::frame::{self, Sender};
+use crate::transport::reader::{FrameReader, Piece};
+use crate::transport::socket::Socket;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) socket: Socket,
+    pub(super) epoch: u64,
+    pub(super) reader: FrameReader,
+    /// Bytes read before it was attached; they come before what the socket has.
+    pub(super) unread: Vec<u8>,
+    /// The frames of a message that is not complete, control frames taken out.
+    held: Vec<u8>,
+    /// Whether it has sent a whole message.
+    pub(super) spoke: bool,
+}
+
+/// A whole client message as it came over the wire.
+#[derive(Debug)]
+pub(super) enum Message<'a> {
+    /// All of it in the bytes just read.
+    Here(&'a [u8]),
+    /// Collected from earlier reads.
+    Held(Vec<u8>),
+}
+
+impl std::ops::Deref for Message<'_> {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Here(bytes) => bytes,
+            Self::Held(bytes) => bytes,
+        }
+    }
+}
+
+impl Page {
+    pub(super) fn new(socket: Socket, epoch: u64, unread: Vec<u8>, max_message: usize) -> Self {
+        let reader = FrameReader::new(Sender::Client, max_message);
+        Self {
+            socket,
+            epoch,
+            reader,
+            unread,
+            held: Vec::new(),
+            spoke: false,
+        }
+    }
+
+    /// Takes a piece of a message; returns the message once it is whole.
+    pub(super) fn collect<'a>(&mut self, piece: &Piece<'a>) -> Option<Message<'a>> {
+        if piece.starts_message && piece.ends_message && piece.carried.1 == 0 {
+            return Some(Message::Here(piece.raw));
+        }
+        self.held.extend_from_slice(&piece.carried.0[..piece.carried.1]);
+        self.held.extend_from_slice(piece.raw);
+        piece
+            .ends_message
+            .then(|| Message::Held(std::mem::take(&mut self.held)))
+    }
+
+    /// Reads once into `buffer`, first what was read before; `None` when there is nothing yet.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        if !self.unread.is_empty() {
+            let now = self.unread.len().min(buffer.len());
+            buffer[..now].copy_from_slice(&self.unread[..now]);
+            self.unread.drain(..now);
+            if self.unread.is_empty() {
+                self.unread = Vec::new();
+            }
+            return Some(Ok(now));
+        }
+        let mut buffer = ReadBuf::new(buffer);
+        match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+            Poll::Pending => None,
+            Poll::Ready(result) => Some(result.map(|()| buffer.filled().len())),
+        }
+    }
+
+    /// Writes once; `None` when the socket takes nothing now.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
+        let socket = Pin::new(&mut self.socket);
+        let written = match slices {
+            [one] => socket.poll_write(cx, one),
+            many => socket.poll_write_vectored(cx, many),
+        };
+        match written {
+            Poll::Pending => None,
+            Poll::Ready(Ok(0)) => Some(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(result) => Some(result),
+        }
+    }
+}
+
+/// Appends the payload of a whole client message, unmasked.
+pub(super) fn payload(message: &[u8], out: &mut Vec<u8>) {
+    let mut rest = message;
+    while let Ok(Some(header)) = frame::parse(rest, Sender::Client) {
+        let (whole, later) = rest.split_at(header.total() as usize);
+        let start = out.len();
+        out.extend_from_slice(&whole[header.size..]);
+        frame::apply_mask(&mut out[start..], header.mask.unwrap_or_default(), 0);
+        rest = later;
+    }
+}

@@ -1,0 +1,93 @@
+//! A pending attachment: a socket that has been accepted and has yet to say its first message or its hello.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::attach::Attach;
+use super::page::payload;
+use crate::core::close::{self, Close};
+use crate::core::frame::{Opcode, Sender};
+use crate::transport::reader::{Event, FrameReader};
+
+/// A page has this long to say its first message, on a route whose key is in it.
+const FIRST_MESSAGE: Duration = Duration::from_secs(5);
+/// And this long to say its hello.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// Reads on until the first message is whole, and returns its payload; `attach.unread` keeps the bytes as they came.
+pub async fn first_message(attach: &mut Attach, max_message: usize) -> Result<Vec<u8>, Close> {
+    let late = "no first message in time; this route's key is in it, so its server cannot speak first";
+    until(attach, max_message, FIRST_MESSAGE, late, |_| true).await
+}
+
+/// Sends `challenge` and reads on until a message satisfies `is_hello`; `attach.unread` keeps all that came.
+pub async fn hello(
+    attach: &mut Attach,
+    challenge: &[u8],
+    max_message: usize,
+    is_hello: impl Fn(&[u8]) -> bool,
+) -> Result<(), Close> {
+    attach.head.extend_from_slice(challenge);
+    until(attach, max_message, HELLO, "no hello in time", is_hello)
+        .await
+        .map(drop)
+}
+
+async fn until(
+    attach: &mut Attach,
+    max_message: usize,
+    within: Duration,
+    late: &'static str,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<u8>, Close> {
+    let reading = async {
+        let gone = |_| Close::default();
+        attach
+            .socket
+            .write_all(&std::mem::take(&mut attach.head))
+            .await
+            .map_err(gone)?;
+        let mut reader = FrameReader::new(Sender::Client, max_message);
+        let (mut message, mut seen) = (Vec::new(), 0);
+        loop {
+            let mut bytes = &attach.unread[seen..];
+            loop {
+                match reader
+                    .next(&mut bytes)
+                    .map_err(|fault| Close::new(fault.code(), "bad frame before the hello"))?
+                {
+                    Event::More => break,
+                    Event::Data(piece) => {
+                        message.extend_from_slice(&piece.carried.0[..piece.carried.1]);
+                        message.extend_from_slice(piece.raw);
+                        if piece.ends_message {
+                            let mut text = Vec::new();
+                            payload(&message, &mut text);
+                            message.clear();
+                            if wanted(&text) {
+                                return Ok(text);
+                            }
+                        }
+                    }
+                    Event::Control(Opcode::Close, payload) => {
+                        return Err(Close::parse(&payload).unwrap_or(Close::new(close::PROTOCOL_ERROR, "")));
+                    }
+                    // pings are answered once it is attached, as the bytes are read again then
+                    Event::Control(..) => {}
+                }
+            }
+            seen = attach.unread.len();
+            if seen > max_message {
+                return Err(Close::new(close::TOO_BIG, "too much before the hello"));
+            }
+            if attach.socket.read_buf(&mut attach.unread).await.map_err(gone)? == 0 {
+                return Err(Close::default());
+            }
+        }
+    };
+    timeout(within, reading)
+        .await
+        .unwrap_or_else(|_| Err(Close::new(close::POLICY, late)))
+}

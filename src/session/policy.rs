@@ -1,0 +1,53 @@
+//! A route's configuration in the core's terms.
+
+use super::key::Key;
+use crate::config::{KeyPart, KeySource, Route};
+use crate::core::Policy;
+use crate::core::log::Bounds;
+use crate::profile::Role;
+
+/// What the core needs of a route for the session named `key`.
+pub(super) fn policy(route: &Route, key: &Key) -> Policy {
+    Policy {
+        replay_refresh: route.replay_refresh,
+        replay_blip: route.replay_blip,
+        blip_1006: route.blip_1006,
+        explicit_id: route
+            .key
+            .iter()
+            .zip(&key.values)
+            .any(|(part, value)| names_conversation(part, value)),
+        hello: route.profile.has(Role::Hello) || first_is_hello(route),
+        hello_answer: route.profile.has(Role::HelloAnswer),
+        // without a key nobody can come back
+        one_to_one: route.key.is_empty(),
+        grace: route.grace,
+        log: Bounds {
+            bytes: route.log_bytes,
+            messages: route.log_messages as u64,
+        },
+        overflow: route.overflow,
+        acks: route.acks,
+        fights: route.fights,
+    }
+}
+
+/// Whether the first message of every page is its hello: on a first-message route without a hello rule.
+pub(super) fn first_is_hello(route: &Route) -> bool {
+    needs_first_message(route) && !route.profile.has(Role::Hello)
+}
+
+/// Whether the first client message has to be read before the session's key is known.
+pub fn needs_first_message(route: &Route) -> bool {
+    let mut sources = route.key.iter().flat_map(|part| &part.alternatives);
+    sources.any(|source| matches!(source, KeySource::First(_)))
+}
+
+/// Whether this part of a key is an id that somebody chose; `browser` and the path say only where an application lives.
+fn names_conversation(part: &KeyPart, value: &[u8]) -> bool {
+    part.alternatives.iter().any(|source| match source {
+        KeySource::Browser | KeySource::Path => false,
+        KeySource::Query => !value.is_empty(),
+        _ => true,
+    })
+}

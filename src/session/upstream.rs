@@ -1,0 +1,90 @@
+//! The upstream leg of a session: its socket, its reader, and what waits to be sent.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::core::close::Close;
+use crate::core::frame::{self, Opcode, Sender};
+use crate::transport::reader::FrameReader;
+use crate::transport::socket::Socket;
+
+/// While this much waits to be sent, in bytes, pages are not read.
+const ENOUGH: usize = 64 * 1024;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    socket: Socket,
+    pub(super) reader: FrameReader,
+    /// Whole frames, under the masks of the pages they came from.
+    queue: Vec<u8>,
+    sent: usize,
+}
+
+impl Upstream {
+    pub(super) fn new(socket: Socket, max_message: usize) -> Self {
+        Self {
+            socket,
+            reader: FrameReader::new(Sender::Server, max_message),
+            queue: Vec::new(),
+            sent: 0,
+        }
+    }
+
+    /// Whether more client messages may be queued.
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.len() - self.sent < ENOUGH
+    }
+
+    /// Queues a whole message.
+    pub(super) fn send(&mut self, message: &[u8]) {
+        self.queue.extend_from_slice(message);
+    }
+
+    /// Queues a control frame, under a fresh mask (RFC 6455 section 5.3).
+    pub(super) fn send_control(&mut self, opcode: Opcode, payload: &[u8]) {
+        frame::write(&mut self.queue, opcode, payload, Some(rand::random()));
+    }
+
+    /// Sends what waits; returns whether something moved.
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut moved = false;
+        while self.sent < self.queue.len() {
+            match Pin::new(&mut self.socket).poll_write(cx, &self.queue[self.sent..]) {
+                Poll::Pending => return Ok(moved),
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(written) => {
+                    self.sent += written?;
+                    moved = true;
+                }
+            }
+        }
+        if moved {
+            // an idle session keeps no buffer
+            self.queue = Vec::new();
+            self.sent = 0;
+        }
+        Ok(moved)
+    }
+
+    /// Reads once into `buffer`; `None` when there is nothing to read yet.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+            Poll::Pending => None,
+            Poll::Ready(result) => Some(result.map(|()| buffer.filled().len())),
+        }
+    }
+
+    /// Ends the leg: its socket, and what is still to be sent before it is closed, `close` last.
+    pub(super) fn finish(mut self, close: Option<&Close>) -> (Socket, Vec<u8>) {
+        if let Some(close) = close {
+            close.write(&mut self.queue, Some(rand::random()));
+        }
+        self.queue.drain(..self.sent);
+        (self.socket, self.queue)
+    }
+}
