@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    pub(super) fn expect_attach(&self, facts: PageFacts) -> Expected {
+    fn expect_attach(&self, facts: PageFacts) -> Expected {
         let requested = |since: Instant| facts.last_request.is_some_and(|at| at >= since);
         let (since, parting, resume) = match (&self.page, &self.last) {
             (Some(page), _) => {
@@ -151,7 +151,7 @@ impl World {
         }
     }
 
-    pub(super) fn takeover(&mut self) {
+    fn takeover(&mut self) {
         self.takeovers.retain(|at| self.now - *at <= Duration::from_secs(10));
         self.takeovers.push(self.now);
         if self.takeovers.len() == 3 {

@@ -48,7 +48,7 @@ impl World {
         }
     }
 
-    pub(super) fn received(&mut self, wire: Vec<u8>, fin: bool) {
+    fn received(&mut self, wire: Vec<u8>, fin: bool) {
         let end = self.frames.last().map_or(0, |frame| frame.end) + wire.len() as u64;
         let position = self.complete + 1;
         self.frames.push(Frame {
@@ -87,12 +87,12 @@ impl World {
     }
 
     /// Whether what is retained behind `position` may exceed the bounds.
-    pub(super) fn retained_exceeds(&self, position: u64) -> bool {
+    fn retained_exceeds(&self, position: u64) -> bool {
         let bytes = self.core.log().tail() - self.start_of(self.first_after(position));
         self.complete - position > self.policy.log.messages || bytes as usize + self.slack > self.policy.log.bytes
     }
 
-    pub(super) fn check_eviction(&self, before: u64, after: u64) {
+    fn check_eviction(&self, before: u64, after: u64) {
         assert_eq!(
             self.core.log().base().offset,
             self.start_of(self.first_after(after)),
