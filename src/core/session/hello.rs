@@ -19,7 +19,7 @@ pub(super) enum Hello {
 pub(super) struct Record {
     /// Server messages from before it, which let a page say hello.
     challenge: Vec<u8>,
-    /// The server's answer; whole frames.
+    /// The server's answer, and what it said since the hello before that; whole frames.
     pub(super) answer: Vec<u8>,
 }
 
@@ -70,14 +70,15 @@ impl Session {
     }
 
     /// The server's answer to the first hello is the message that starts at the newest boundary and ends here; call
-    /// it before [`Self::received`] with `fin`. Pages that come later are shown it as it is.
+    /// it before [`Self::received`] with `fin`. Pages that come later are shown it as it is, and what the server said
+    /// between hello and answer before it.
     pub fn hello_answered(&mut self) {
         if let Hello::Sent(record) = &mut self.hello {
-            let start = self.log.boundary();
-            self.log.copy(start.offset, self.log.tail(), &mut record.answer);
+            let from = self.after_hello.offset.max(self.log.base().offset);
+            self.log.copy(from, self.log.tail(), &mut record.answer);
             self.after_hello = Mark {
                 offset: self.log.tail(),
-                position: start.position + 1,
+                position: self.log.boundary().position + 1,
             };
             self.hello = Hello::Stands(std::mem::take(record));
         }

@@ -74,7 +74,7 @@ impl Session {
     }
 
     /// Whether the page has everything, and its connection is now to be ended as upstream's was, without a close frame,
-    /// and be detached as [`Parting::Cut`].
+    /// and be detached as [`Parting::Cut`](crate::core::cause::Parting::Cut).
     pub fn page_ends_abruptly(&self) -> bool {
         matches!(self.end(), Some(UpstreamEnd::Abrupt))
             && self

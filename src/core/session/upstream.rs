@@ -75,7 +75,7 @@ impl Session {
     }
 
     /// The upstream connection is over; only the first call counts. Returns whether the attached page has part of a
-    /// message that will never be complete: its connection must be aborted, and it be detached as [`Parting::Cut`].
+    /// message that will never be complete: its connection must be aborted, and it be detached as [`Parting::Cut`](crate::core::cause::Parting::Cut).
     pub fn upstream_ended(&mut self, how: UpstreamEnd) -> bool {
         if self.end.is_some() {
             return false;
