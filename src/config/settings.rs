@@ -23,7 +23,7 @@ pub struct ProcessSettings {
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteSettings {
-    /// The agent server: http://HOST[:PORT] or unix:PATH
+    /// The agent server: http://HOST:PORT or unix:PATH
     #[arg(long, env = "SESSMUX_UPSTREAM", value_name = "URL")]
     pub upstream: Option<String>,
     /// Part of the session key, all parts together: path:NAME, path, query:NAME, query, header:NAME, cookie:NAME,

@@ -55,27 +55,31 @@ fn g4_a_turns_replay_starts_with_the_turn() {
 
 #[test]
 fn g4_a_blip_replays_what_was_not_acknowledged() {
-    let mut world = World::new(POLICY);
-    world.apply(&LOAD);
-    message(&mut world, 10);
-    world.apply(&ALL);
-    // its ping finds the pong of another waiting, and is sent all the same
-    world.apply(&Operation::PagePing);
-    world.apply(&seconds(2));
-    world.apply(&ALL);
-    world.apply(&ALL);
-    assert_eq!(world.page.as_ref().map(|page| page.pings.len()), Some(1));
-    world.apply(&Operation::Pong(0));
-    message(&mut world, 20);
-    world.apply(&ALL);
-    world.apply(&Operation::Detach(Parting::Cut));
-    world.apply(&REDIAL);
-    assert_eq!(
-        world.page.as_ref().map(|page| page.next),
-        Some(1),
-        "the second, which it may lack"
-    );
-    world.finish();
+    // the ping that asks for it rides a message, or follows the last
+    for rides in [false, true] {
+        let mut world = World::new(POLICY);
+        world.apply(&LOAD);
+        message(&mut world, 10);
+        world.apply(&Operation::Write(if rides { 0 } else { 1 << 20 }, 16));
+        // it finds a pong waiting, and is sent all the same
+        world.apply(&Operation::PagePing);
+        world.apply(&seconds(2));
+        world.apply(&ALL);
+        world.apply(&ALL);
+        world.apply(&ALL);
+        assert_eq!(world.page.as_ref().map(|page| page.pings.len()), Some(1));
+        world.apply(&Operation::Pong(0));
+        message(&mut world, 20);
+        world.apply(&ALL);
+        world.apply(&Operation::Detach(Parting::Cut));
+        world.apply(&REDIAL);
+        assert_eq!(
+            world.page.as_ref().map(|page| page.next),
+            Some(1),
+            "the second, which it may lack"
+        );
+        world.finish();
+    }
 }
 
 #[test]
@@ -225,6 +229,7 @@ fn g9_a_page_that_takes_nothing_of_the_rest_is_let_go() {
             world.apply(&seconds(3));
             world.apply(&Operation::Write(1, 4));
             world.apply(&Operation::Wait(4_999));
+            world.apply(&Operation::Write(0, 4));
             assert!(world.page.is_some(), "it took a byte 5 s ago");
             world.apply(&Operation::Wait(1));
             assert!(world.page.is_none() && !world.over, "kept for the grace");
