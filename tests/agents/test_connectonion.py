@@ -99,9 +99,9 @@ LEAVES = {
 
 
 @pytest.mark.parametrize("leave", LEAVES.values(), ids=LEAVES.keys())
-def test_pending_approval_survives(host, mux, leave, tag):
+def test_pending_approval_survives(host, browser, leave, tag):
     """The founding case: approval pending, the page goes, comes back, sees it, approves; the tool runs once."""
-    browser, before = Browser(mux.port), host.sockets()
+    before = host.sockets()
     browser.load("/docs")
     page = open_page(browser, host, tag)
     asked = prompt(page, tag)
@@ -115,12 +115,11 @@ def test_pending_approval_survives(host, mux, leave, tag):
     assert f"ran make {tag}" in output["result"]
     assert host.effects().count(f"make {tag}") == 1
     assert host.sockets() == before + 1
-    browser.quit()
 
 
-def test_three_reloads_in_a_row_then_the_next_turn(host, mux, tag):
+def test_three_reloads_in_a_row_then_the_next_turn(host, browser, tag):
     """Each reload shows the same approval; the turn after it works on the same connection."""
-    browser, before = Browser(mux.port), host.sockets()
+    before = host.sockets()
     page = open_page(browser, host, tag)
     asked = prompt(page, tag)
     for _ in range(3):
@@ -136,12 +135,10 @@ def test_three_reloads_in_a_row_then_the_next_turn(host, mux, tag):
     approve(page, again)
     assert [e for e in host.effects() if tag in e] == [f"make {tag}", f"make {tag}-again"]
     assert host.sockets() == before + 1
-    browser.quit()
 
 
-def test_away_while_the_turn_ends(host, mux, tag):
+def test_away_while_the_turn_ends(host, browser, tag):
     """Approve, then reload at once: what was decided counts, and the new page gets the answer."""
-    browser = Browser(mux.port)
     page = open_page(browser, host, tag)
     asked = prompt(page, tag)
     page.send({"type": "APPROVAL_RESPONSE", "approved": True, "scope": "once", "request_id": asked["id"]})
@@ -150,12 +147,11 @@ def test_away_while_the_turn_ends(host, mux, tag):
     page = open_page(browser, host, tag)
     assert f"ran make {tag}" in page.until("OUTPUT")[-1]["result"]
     assert host.effects().count(f"make {tag}") == 1
-    browser.quit()
 
 
-def test_reload_while_the_tool_runs(host, mux, tag):
+def test_reload_while_the_tool_runs(host, browser, tag):
     """The tool goes on while its page is away, and its result and the answer come to the next page."""
-    browser, slow = Browser(mux.port), f"slow-{tag}"
+    slow = f"slow-{tag}"
     page = open_page(browser, host, tag)
     asked = prompt(page, slow)
     page.send({"type": "APPROVAL_RESPONSE", "approved": True, "scope": "once", "request_id": asked["id"]})
@@ -169,12 +165,11 @@ def test_reload_while_the_tool_runs(host, mux, tag):
     seen = page.until("OUTPUT")
     assert [m["result"] for m in seen if m["type"] == "tool_result"] == [f"ran make {slow}"]
     assert host.effects().count(f"make {slow}") == 1
-    browser.quit()
 
 
-def test_another_browser_is_another_client(host, mux, tag):
+def test_another_browser_is_another_client(host, mux, browser, tag):
     """Who knows the session's id alone gets a connection of their own and does not disturb the first."""
-    browser, other = Browser(mux.port), Browser(mux.port)
+    other = Browser(mux.port)
     page = open_page(browser, host, tag)
     asked = prompt(page, tag)
     before = host.sockets()
@@ -184,8 +179,18 @@ def test_another_browser_is_another_client(host, mux, tag):
     assert host.sockets() == before + 1
     approve(page, asked)
     assert host.effects().count(f"make {tag}") == 1
-    browser.quit()
     other.quit()
+
+
+def test_the_older_tab_is_told(host, browser, tag):
+    """A second tab takes the session over with its prompt; the first is closed with 4001."""
+    first = open_page(browser, host, tag)
+    asked = prompt(first, tag)
+    second = open_page(browser, host, tag)
+    assert second.until("approval_needed")[-1] == asked
+    assert first.closed().code == 4001
+    approve(second, asked)
+    assert host.effects().count(f"make {tag}") == 1
 
 
 # Later versions show the approval again by themselves.
