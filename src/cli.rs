@@ -12,7 +12,7 @@ use sessmux::config::{Config, ConfigErrors, Flags};
 /// Stands beside an unmodified agent server and keeps one upstream connection per agent session, whatever happens to
 /// the browser. Settings come from flags, then SESSMUX_* variables, then the configuration file, then defaults: what is
 /// --log-bytes here is SESSMUX_LOG_BYTES in the environment, where commas separate a list, and log_bytes in the file,
-/// where a [[route]] may have its own.
+/// where a route may have its own.
 ///
 /// Exit codes: 0 done, 64 bad configuration (nothing was bound), 69 cannot listen, 70 internal error.
 #[derive(Debug, Parser)]

@@ -174,6 +174,8 @@ fn defaults_are_one_route_for_every_path() {
     );
     assert!(route.acks && route.fights && !route.blip_1006);
     assert_eq!(config.warnings(), [""; 0]);
+    let plain = Config::plain(config.listen, config.upstream.clone());
+    assert_eq!(plain.to_string(), config.to_string());
 }
 
 #[test]

@@ -15,6 +15,22 @@ use crate::profile::Profile;
 const LISTEN: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 8080);
 
 impl Config {
+    /// What holds where a listener and an agent server are given and nothing else.
+    #[must_use]
+    pub fn plain(listen: SocketAddr, upstream: Upstream) -> Self {
+        let route = Route {
+            key: default_key(),
+            ..Route::one_to_one(PathPattern::any(), upstream.clone())
+        };
+        Self {
+            listen,
+            upstream,
+            public_origins: Vec::new(),
+            allow_origins: Vec::new(),
+            routes: vec![Arc::new(route)],
+        }
+    }
+
     /// Reads and validates everything, without any effect: a file if there is one, then the environment, then
     /// flags, each before the ones it follows. A route's own settings go before all of them.
     ///

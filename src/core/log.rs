@@ -345,3 +345,6 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,7 +83,7 @@ impl Outgoing {
         true
     }
 
-    /// What to write next, at most as many slices as `out` takes; returns how many.
+    /// What to write next, at most as many slices as `out` takes, which are at least two; returns how many.
     pub fn slices<'a>(&'a self, log: &'a Log, out: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
         if self.head_sent < self.head.len() {

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::io;
 use std::iter;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -25,7 +24,7 @@ use tracing::warn;
 
 use crate::config::Upstream;
 use crate::server::body::{Body, line};
-use crate::server::headers;
+use crate::server::headers::{self, Hop};
 use crate::transport::dial::{self, CONNECT_TIMEOUT};
 use crate::transport::socket::Socket;
 
@@ -62,13 +61,13 @@ impl Pass {
         Self { client }
     }
 
-    /// Sends a request of `client` to `upstream` and gives its answer, or one of our own that tells nothing:
+    /// Sends a request that came by `hop` to `upstream` and gives its answer, or one of our own that tells nothing:
     /// 502 where there is no upstream or it talks nonsense, 504 where it cannot be reached in time.
     ///
     /// Hop-by-hop fields are dropped, an `Upgrade` to whatever protocol among them.
-    pub async fn serve(&self, upstream: &Upstream, client: IpAddr, request: Request<Incoming>) -> Response<Body> {
+    pub async fn serve(&self, upstream: &Upstream, hop: Hop, request: Request<Incoming>) -> Response<Body> {
         let (mut head, body) = request.into_parts();
-        headers::forward_request(&mut head, client);
+        headers::forward_request(&mut head, hop);
         let method = head.method.clone();
         let sent = match address(upstream, &mut head) {
             Ok(()) => self.send(head, body).await,

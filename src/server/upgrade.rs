@@ -72,7 +72,7 @@ pub(super) async fn answer(
     };
     // a value minted now is no browser's whose pages were seen
     let browser = known.map(|id| shared.browsers.of(id));
-    let offer = Request::from_parts(headers::upgrade_request(&head, peer.address.ip()), ());
+    let offer = Request::from_parts(headers::upgrade_request(&head, shared.hop(&peer)), ());
     let accept = derive_accept_key(head.headers[header::SEC_WEBSOCKET_KEY].as_bytes());
     let page = Newcomer {
         shared,

@@ -171,10 +171,11 @@ async fn create(inner: Arc<Inner>, key: Key, route: Arc<Route>, queue: Arc<Queue
         match dialed {
             Ok(upgraded) => return establish(inner, key, route, &queue, upgraded, answer, &target),
             Err(refused @ DialError::Refused(_)) => {
+                tracing::info!(route = %route.path.text, upstream = %route.upstream, cause = %refused, "no session");
                 let _ = answer.send(Err(refused.into()));
             }
             Err(error) => {
-                tracing::warn!(route = %route.path.text, upstream = ?route.upstream, cause = %error, "dial failed");
+                tracing::warn!(route = %route.path.text, upstream = %route.upstream, cause = %error, "dial failed");
                 let timeout = matches!(error, DialError::Timeout { .. });
                 let _ = answer.send(Err(error.into()));
                 inner.slots.remove_if(&key, |_, slot| is_dialing(slot, &queue));

@@ -141,7 +141,9 @@ impl SessionTask {
                     from = it.from.position + 1, replay = it.replayed, gap = it.gap, takeover = older.is_some(), "attach"
                 );
                 if let (Some(older), Some(mut rest)) = (older, it.replaced) {
-                    Close::new(close::REPLACED, "opened elsewhere").write(&mut rest, None);
+                    if !it.replaced_closed {
+                        Close::new(close::REPLACED, "opened elsewhere").write(&mut rest, None);
+                    }
                     farewell(&self.membership.tracker, older.socket, rest);
                 }
                 let Attach {
@@ -497,7 +499,7 @@ impl SessionTask {
             return;
         };
         let mut rest = departure.rest;
-        if let Some(close) = close {
+        if let Some(close) = close.filter(|_| !departure.closed) {
             close.write(&mut rest, None);
         }
         tracing::info!(

@@ -5,13 +5,15 @@ HOME and the working folder), and the caller's address, who becomes a contact. T
 not changed: the model is an `LLM` of its own kind, the socket that it listens on is bound here, so that
 it is loopback only and its port is known.
 
-Prints `listening 127.0.0.1:PORT` once the server accepts connections. Each run of the tool appends its
-command to `effects` in the scratch folder.
+Each WebSocket that comes appends a line to `sockets`. Prints `listening 127.0.0.1:PORT` once the server accepts connections. Each run of the tool appends its
+command to `effects` in the scratch folder; a command whose last word starts with `slow-` then takes until
+a file of that name is there.
 """
 
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 
@@ -50,10 +52,24 @@ def main() -> None:
         """Runs a command (here it only notes that it ran)."""
         with open(scratch / "effects", "a", encoding="utf-8") as effects:
             effects.write(command + "\n")
+        target = command.split()[-1]
+        while target.startswith("slow-") and not (scratch / target).exists():
+            time.sleep(0.01)
         return f"ran {command}"
 
     def agent() -> Agent:
         return Agent("scripted", llm=Script(), tools=[bash], plugins=[tool_approval], quiet=True, log=False)
+
+    def counted(app):
+        """The same application, each WebSocket noted before it is answered."""
+
+        async def run(scope, receive, send):
+            if scope["type"] == "websocket":
+                with open(scratch / "sockets", "a", encoding="utf-8") as sockets:
+                    sockets.write(f"{scope['client']}\n")
+            await app(scope, receive, send)
+
+        return run
 
     def serve(app, **options):
         """Stands in for `uvicorn.run`: a socket bound to loopback instead of every address."""
@@ -65,7 +81,7 @@ def main() -> None:
                 await super().startup(sockets)
                 print("listening 127.0.0.1:%d" % listener.getsockname()[1], flush=True)
 
-        Server(uvicorn.Config(app, **options)).run(sockets=[listener])
+        Server(uvicorn.Config(counted(app), **options)).run(sockets=[listener])
 
     uvicorn.run = serve
     host(agent, port=0, trust="open", relay_url="", co_dir=lists)

@@ -193,18 +193,18 @@ class Browser:
     def __init__(self, port: int):
         self.port = port
         self.origin = f"http://127.0.0.1:{port}"
-        self._cookies: dict[str, str] = {}
+        self.cookies: dict[str, str] = {}
         self._pages: list[Page] = []
 
     def set_cookie(self, name: str, value: str) -> None:
         """As the application's own script or login would."""
-        self._cookies[name] = value
+        self.cookies[name] = value
 
     def load(self, path: str = "/") -> str:
         """Requests a document, as navigation and reload do."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         headers = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
-        if self._cookies:
+        if self.cookies:
             headers["Cookie"] = self._cookie()
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()
@@ -227,9 +227,9 @@ class Browser:
             page.vanish()
 
     def _cookie(self) -> str:
-        return "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
 
     def _keep(self, headers) -> None:
         for header in headers:
             for name, morsel in SimpleCookie(header).items():
-                self._cookies[name] = morsel.value
+                self.cookies[name] = morsel.value

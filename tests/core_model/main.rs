@@ -2,6 +2,8 @@
 //! and the deadlines are those that the guarantees G2 to G9 allow.
 #![allow(unreachable_pub, reason = "its modules are one crate's")]
 
+mod guarantees;
+mod interleavings;
 mod page;
 mod world;
 

@@ -7,6 +7,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sessmux::config::Upstream;
+use sessmux::server::headers::Hop;
 use sessmux::server::pass::Pass;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,10 +35,13 @@ impl Front {
             loop {
                 let (stream, peer) = listener.accept().await.unwrap();
                 let (pass, upstream) = (pass.clone(), upstream.clone());
+                let hop = Hop {
+                    client: peer.ip(),
+                    scheme: "http",
+                };
                 connections.spawn(async move {
-                    let service = service_fn(|request| async {
-                        Ok::<_, Infallible>(pass.serve(&upstream, peer.ip(), request).await)
-                    });
+                    let service =
+                        service_fn(|request| async { Ok::<_, Infallible>(pass.serve(&upstream, hop, request).await) });
                     // A body that breaks off ends its connection with an error, which is what is tested.
                     let _ = http1::Builder::new()
                         .preserve_header_case(true)
