@@ -1,15 +1,18 @@
 //! The command line.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use sessmux::config::settings::Settings;
+use sessmux::config::{Config, ConfigErrors, Flags};
 
 /// Reverse proxy that keeps agent sessions alive across page refreshes.
 ///
 /// Stands beside an unmodified agent server and keeps one upstream connection per agent session, whatever happens to
-/// the browser. Settings come from flags, then SESSMUX_* variables, then the configuration file, then defaults.
+/// the browser. Settings come from flags, then SESSMUX_* variables, then the configuration file, then defaults: what is
+/// --log-bytes here is SESSMUX_LOG_BYTES in the environment, where commas separate a list, and log_bytes in the file,
+/// where a route may have its own.
 ///
 /// Exit codes: 0 done, 64 bad configuration (nothing was bound), 69 cannot listen, 70 internal error.
 #[derive(Debug, Parser)]
@@ -26,13 +29,32 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Validate a configuration and say what it comes to, without binding anything
-    Check(Box<Settings>),
+    Check(Settings),
     /// Run a demo agent with sessmux in front of it, and a page that shows both
     Demo {
         /// Where to listen
         #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
         listen: SocketAddr,
     },
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Settings {
+    /// Configuration file (TOML)
+    #[arg(long, env = "SESSMUX_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Settings {
+    /// Loads the configuration, with the environment of the process.
+    pub(crate) fn load(&self) -> Result<Config, ConfigErrors> {
+        // what is not UTF-8 is no value of any setting, and the error shows it
+        let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        Config::load(self.config.as_deref(), variable, &self.flags)
+    }
 }
 
 /// How logs are written, to standard error.
@@ -64,4 +86,14 @@ pub(crate) enum LogFormat {
     Text,
     /// One object a line.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
 }

@@ -2,13 +2,13 @@
 
 mod cli;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use sessmux::config::{self, Config};
+use sessmux::config::{Config, ConfigErrors};
 use sessmux::server::Server;
 use sessmux::{demo, shutdown};
 use tracing_subscriber::EnvFilter;
@@ -37,32 +37,39 @@ fn main() -> ExitCode {
         return USAGE.into();
     }
     match cli.command {
-        Some(Command::Check(settings)) => match config::load(*settings) {
+        Some(Command::Check(settings)) => match settings.load() {
             Ok(config) => {
-                print!("{config}");
+                // whoever closes the pipe early has read enough
+                let _ = write!(std::io::stdout(), "{config}");
+                for warning in config.warnings() {
+                    eprintln!("warning: {warning}");
+                }
                 ExitCode::SUCCESS
             }
             Err(error) => refuse(&error),
         },
         Some(Command::Demo { listen }) => serve(listen, async move { demo::run(listen, shutdown::on_signal()?).await }),
-        None => match config::load(cli.settings) {
+        None => match cli.settings.load() {
             Ok(config) => serve(config.listen, run(config)),
             Err(error) => refuse(&error),
         },
     }
 }
 
-fn refuse(error: &config::ConfigError) -> ExitCode {
+fn refuse(error: &ConfigErrors) -> ExitCode {
     eprintln!("{error}");
     USAGE.into()
 }
 
 /// Runs the proxy until a signal.
 async fn run(config: Config) -> std::io::Result<()> {
-    let upstream = config.upstream.to_string();
+    let (upstream, warnings) = (config.upstream.to_string(), config.warnings());
     let server = Server::bind(config).await?;
     let stop = shutdown::on_signal()?;
     tracing::info!("listening on http://{}, upstream {upstream}", server.local_addr()?);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     server.run(stop).await;
     Ok(())
 }

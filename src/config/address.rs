@@ -37,7 +37,10 @@ impl FromStr for Upstream {
                 Ok(Self::Unix(path.into()))
             };
         }
-        let origin: Origin = text.trim_end_matches('/').parse()?;
+        let authority = text.strip_suffix('/').unwrap_or(text);
+        let origin: Origin = authority
+            .parse()
+            .map_err(|_| "is not http://HOST[:PORT] or unix:PATH, without path, query or user")?;
         if origin.scheme == "https" {
             return Err("https is not supported yet; use http://HOST:PORT or unix:PATH".into());
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::values::is_token;
 use crate::profile::pointer;
 
 /// One part of a session key: the first alternative that a request has gives its value.
@@ -39,7 +40,10 @@ impl FromStr for KeyPart {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let alternatives: Vec<KeySource> = text.split('|').map(str::parse).collect::<Result<_, _>>()?;
+        let alternatives: Vec<KeySource> = text
+            .split('|')
+            .map(|source| source.trim().parse())
+            .collect::<Result<_, _>>()?;
         let client_side = alternatives
             .iter()
             .any(|source| !matches!(source, KeySource::Answer(_)));
@@ -69,6 +73,7 @@ impl FromStr for KeySource {
                 Ok(name) => Self::Header(name.as_str().to_owned()),
                 Err(_) => return Err(format!("{name} is not a header's name")),
             },
+            ("cookie", Some(name)) if !is_token(name) => return Err(format!("{name} is not a cookie's name")),
             ("cookie", Some(name)) => Self::Cookie(name.to_owned()),
             ("first", Some(name)) => Self::First(pointer(name)?),
             ("answer", Some(name)) => Self::Answer(pointer(name)?),
@@ -127,6 +132,10 @@ mod tests {
         ] {
             assert_eq!(text.parse::<KeyPart>().unwrap().to_string(), text);
         }
+        assert_eq!(
+            " path | browser ".parse::<KeyPart>().unwrap().to_string(),
+            "path|browser"
+        );
         assert_eq!("header:X-Id".parse::<KeyPart>().unwrap().to_string(), "header:x-id");
     }
 
@@ -140,6 +149,7 @@ mod tests {
             "answer:/id",
             "browser:x",
             "header:a b",
+            "cookie:a=b",
             "path|",
             "first",
         ] {

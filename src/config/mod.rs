@@ -1,14 +1,20 @@
 //! The one validated configuration: defaults < TOML file < `SESSMUX_*` environment < flags.
 //!
-//! [`settings`] has what can be written, [`load`](load::load) merges and validates it into [`Config`].
+//! [`Config::load`] merges and validates what each of them gives; a route's own settings go before all of them.
 
 mod address;
+mod check;
+mod error;
+mod file;
+mod flags;
 mod key;
 mod load;
 mod path;
-pub mod settings;
+mod settings;
 mod show;
+mod table;
 mod units;
+mod values;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,8 +24,9 @@ pub use crate::core::{Overflow, ReplayMode};
 use crate::profile::Profile;
 
 pub use address::{Origin, Upstream};
+pub use error::{ConfigError, ConfigErrors};
+pub use flags::Flags;
 pub use key::{KeyPart, KeySource};
-pub use load::{ConfigError, load};
 pub use path::{Captures, PathPattern};
 
 /// Everything sessmux was told, validated.

@@ -18,7 +18,7 @@ pub struct PathPattern {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Segment {
-    /// Matches itself.
+    /// Matches itself, decoded.
     Literal(String),
     /// Matches one non-empty segment.
     Capture(String),
@@ -43,27 +43,19 @@ impl PathPattern {
     /// Why it is none.
     pub fn parse(text: &str) -> Result<Self, String> {
         let path = text.strip_prefix('/').ok_or("a path begins with /")?;
-        let mut segments = Vec::new();
+        if text.contains(|letter: char| letter.is_whitespace() || letter.is_control() || "?#".contains(letter)) {
+            return Err("a path has no white space, query or fragment".into());
+        }
+        let mut segments: Vec<Segment> = Vec::new();
         for part in path.split('/') {
             if matches!(segments.last(), Some(Segment::Rest(_))) {
                 return Err("{*NAME} stands at the end only".into());
             }
-            let segment = match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
-                Some(name) => match name.strip_prefix('*') {
-                    Some(rest) => Segment::Rest(rest.to_owned()),
-                    None => Segment::Capture(name.to_owned()),
-                },
-                None if part.contains(['{', '}']) => return Err("a capture fills a whole segment".into()),
-                None => Segment::Literal(part.to_owned()),
-            };
-            if let Segment::Capture(name) | Segment::Rest(name) = &segment {
-                let valid = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-                if !valid {
-                    return Err(format!("{{{name}}} is not a name: letters, digits and _"));
-                }
-                if segments.iter().any(|earlier| earlier == &segment) {
-                    return Err(format!("{{{name}}} stands twice"));
-                }
+            let segment = Segment::parse(part)?;
+            if let Some(name) = segment.name()
+                && segments.iter().any(|earlier| earlier.name() == Some(name))
+            {
+                return Err(format!("{{{name}}} stands twice"));
             }
             segments.push(segment);
         }
@@ -103,10 +95,48 @@ impl PathPattern {
     /// Whether it captures `name`.
     #[must_use]
     pub fn captures(&self, name: &str) -> bool {
-        self.segments.iter().any(|segment| match segment {
-            Segment::Capture(captured) | Segment::Rest(captured) => captured == name,
-            Segment::Literal(_) => false,
-        })
+        self.segments.iter().any(|segment| segment.name() == Some(name))
+    }
+
+    /// Whether it matches every path that `other` matches.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let mut others = other.segments.iter();
+        for segment in &self.segments {
+            match (segment, others.next()) {
+                (Segment::Rest(_), _) => return true,
+                (Segment::Capture(_), Some(Segment::Capture(_))) => {}
+                (Segment::Capture(_), Some(Segment::Literal(literal))) if !literal.is_empty() => {}
+                (Segment::Literal(one), Some(Segment::Literal(other))) if one == other => {}
+                _ => return false,
+            }
+        }
+        others.next().is_none()
+    }
+}
+
+impl Segment {
+    fn parse(part: &str) -> Result<Self, String> {
+        let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) else {
+            if part.contains(['{', '}']) {
+                return Err("a capture fills a whole segment".into());
+            }
+            let literal = decoded(part).ok_or("is not UTF-8 when decoded")?;
+            return Ok(Self::Literal(literal));
+        };
+        let (name, is_rest) = name.strip_prefix('*').map_or((name, false), |name| (name, true));
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if name.is_empty() || !name.bytes().all(letter) {
+            return Err(format!("{{{name}}} is not a name: letters, digits and _"));
+        }
+        let name = name.to_owned();
+        Ok(if is_rest { Self::Rest(name) } else { Self::Capture(name) })
+    }
+
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Literal(_) => None,
+            Self::Capture(name) | Self::Rest(name) => Some(name),
+        }
     }
 }
 
@@ -143,6 +173,7 @@ mod tests {
         assert_eq!(captured("/{*rest}", "/a/b").unwrap(), ["rest=a/b"]);
         assert_eq!(captured("/ws/{*rest}", "/ws").unwrap(), ["rest="]);
         assert_eq!(captured("/ws", "/%77s").unwrap(), [""; 0]);
+        assert_eq!(captured("/caf%C3%A9", "/caf%c3%a9").unwrap(), [""; 0]);
         for (pattern, path) in [
             ("/ws/{id}", "/ws/"),
             ("/ws/{id}", "/ws"),
@@ -157,8 +188,52 @@ mod tests {
 
     #[test]
     fn what_is_no_pattern() {
-        for text in ["", "ws", "/{}", "/{a", "/a{b}", "/{a}/{a}", "/{*r}/x", "/{a b}"] {
+        for text in [
+            "",
+            "ws",
+            "/{}",
+            "/{a",
+            "/a{b}",
+            "/{a}/{a}",
+            "/{*r}/x",
+            "/{a b}",
+            "/{a}/{*a}",
+            "/a?b",
+            "/a#b",
+            "/a b",
+            "/%ff",
+        ] {
             assert!(PathPattern::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_covers_what() {
+        let covers = |one: &str, other: &str| {
+            let [one, other] = [one, other].map(|text| PathPattern::parse(text).unwrap());
+            one.covers(&other)
+        };
+        for (one, other) in [
+            ("/ws", "/ws"),
+            ("/caf%C3%A9", "/caf\u{e9}"),
+            ("/ws/{a}", "/ws/{b}"),
+            ("/{a}", "/ws"),
+            ("/{*rest}", "/"),
+            ("/{*rest}", "/ws/{*rest}"),
+            ("/ws/{*rest}", "/ws/{a}/{b}"),
+            ("/ws/{*rest}", "/ws"),
+        ] {
+            assert!(covers(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("/ws", "/{a}"),
+            ("/{a}", "/"),
+            ("/{a}", "/{*rest}"),
+            ("/ws", "/ws/"),
+            ("/ws/{a}", "/ws"),
+            ("/ws", "/ws/{a}"),
+        ] {
+            assert!(!covers(one, other), "{one} {other}");
         }
     }
 }
