@@ -132,8 +132,8 @@ pub(crate) struct Browser {
     ordered: u64,
     /// The last client message.
     said: u64,
-    /// Client messages that must arrive, and those that must not.
-    sure: Vec<u64>,
+    /// Client messages that must arrive, with how their page was left, and those that must not.
+    sure: Vec<(u64, &'static str)>,
     never: Vec<u64>,
 }
 
@@ -202,14 +202,14 @@ impl Browser {
         }
         let said = self.say(page).await;
         self.ledger.heard(said).await;
-        self.sure.push(said);
+        self.sure.push((said, "ping"));
         page.certain = page.acknowledged;
     }
 
     /// A reload: mostly the page is requested before the socket closes, always the close frame says 1001.
     async fn reload(&mut self, mut page: Attachment) -> Attachment {
         let said = self.say(&mut page).await;
-        self.sure.push(said);
+        self.sure.push((said, "reload"));
         if self.cookie.is_some() && self.choices.random_bool(0.7) {
             self.request_page().await;
         }
@@ -218,10 +218,10 @@ impl Browser {
             reason: "".into(),
         };
         page.socket().send(Message::Close(Some(away))).await.unwrap();
+        // else it goes with bytes unread, for which the system sends a reset
         if self.choices.random() {
             while !matches!(page.next().await, Sent::End(_)) {}
         }
-        // else it goes with bytes unread, for which the system sends a reset
         drop(page);
         self.gap().await;
         self.attach(1..=1).await
@@ -232,7 +232,7 @@ impl Browser {
         let said = self.say(&mut page).await;
         if self.choices.random() {
             self.ledger.heard(said).await;
-            self.sure.push(said);
+            self.sure.push((said, "cut"));
         }
         let start = self.start_after(&page).await;
         if self.choices.random() {
@@ -247,7 +247,7 @@ impl Browser {
     /// The next page comes while the socket is open; the older one is told, and can say nothing any more.
     async fn overlap(&mut self, mut page: Attachment) -> Attachment {
         let said = self.say(&mut page).await;
-        self.sure.push(said);
+        self.sure.push((said, "overlap"));
         let start = self.start_after(&page).await;
         let next = self.attach(start).await;
         if self.choices.random() {
@@ -292,8 +292,11 @@ impl Browser {
         let last = self.say(&mut page).await;
         self.ledger.heard(last).await;
         let heard = self.ledger.all_heard();
-        for number in &self.sure {
-            assert!(heard.binary_search(number).is_ok(), "client message {number} was lost");
+        for (number, how) in &self.sure {
+            assert!(
+                heard.binary_search(number).is_ok(),
+                "client message {number} was lost in a {how}"
+            );
         }
         for number in &self.never {
             assert!(
@@ -309,9 +312,15 @@ impl Browser {
         self.ledger.order(count);
     }
 
+    /// Says something; a large message is waited for, since part of it may be on its way for long.
     async fn say(&mut self, page: &mut Attachment) -> u64 {
         self.said += 1;
-        page.page.send(text(self.said)).await;
+        let text = text(self.said);
+        let large = text.len() > 10_000;
+        page.page.send(text).await;
+        if large {
+            self.ledger.heard(self.said).await;
+        }
         self.said
     }
 
