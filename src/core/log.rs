@@ -314,8 +314,10 @@ impl Log {
 
     /// Index of the slab that holds `offset`; the number of slabs at the tail.
     fn slab_of(&self, offset: u64) -> usize {
-        match self.slabs.back() {
-            Some(last) if last.start <= offset => self.slabs.len() - 1,
+        // most look at the newest; eviction, once for every message of a full log, at the oldest
+        match (self.slabs.front(), self.slabs.back()) {
+            (_, Some(last)) if last.start <= offset => self.slabs.len() - 1,
+            (Some(first), _) if first.end() > offset => 0,
             _ => self.slabs.partition_point(|slab| slab.end() <= offset),
         }
     }

@@ -9,6 +9,9 @@ use super::log::{Log, Mark};
 /// Most bytes of control frames that wait; a page that pings without reading gets no further pongs.
 const MAX_CONTROL_WAITING: usize = 4096;
 
+/// Most bytes of the log in the write that starts with the head: the page waits for it, and a larger one takes longer.
+const FIRST_BATCH: u64 = 16 * 1024;
+
 /// See the module. Bytes leave in the order head, log up to `control_at`, control, log.
 #[derive(Debug)]
 pub struct Outgoing {
@@ -86,15 +89,17 @@ impl Outgoing {
     /// What to write next, at most as many slices as `out` takes, which are at least two; returns how many.
     pub fn slices<'a>(&'a self, log: &'a Log, out: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
+        let mut limit = log.end();
         if self.head_sent < self.head.len() {
             out[0] = IoSlice::new(&self.head[self.head_sent..]);
             count = 1;
+            limit = limit.min(self.cursor + FIRST_BATCH);
         }
         if self.control.is_empty() {
-            return count + log.slices(self.cursor, log.end(), &mut out[count..]);
+            return count + log.slices(self.cursor, limit, &mut out[count..]);
         }
         let last = out.len() - 1;
-        count += log.slices(self.cursor, self.control_at, &mut out[count..last]);
+        count += log.slices(self.cursor, self.control_at.min(limit), &mut out[count..last]);
         let reached: usize = out[..count].iter().map(|slice| slice.len()).sum();
         if reached as u64 == (self.head.len() - self.head_sent) as u64 + (self.control_at - self.cursor) {
             out[count] = IoSlice::new(&self.control[self.control_sent..]);

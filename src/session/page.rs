@@ -22,6 +22,8 @@ pub(super) struct Page {
     held: Vec<u8>,
     /// Whether it has sent a whole message.
     pub(super) spoke: bool,
+    /// No write has failed.
+    pub(super) writable: bool,
 }
 
 /// A whole client message as it came over the wire.
@@ -53,6 +55,7 @@ impl Page {
             unread,
             held: Vec::new(),
             spoke: false,
+            writable: true,
         }
     }
 
@@ -71,19 +74,34 @@ impl Page {
     /// Reads once into `buffer`, first what was read before; `None` when there is nothing yet.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         if !self.unread.is_empty() {
-            let now = self.unread.len().min(buffer.len());
-            buffer[..now].copy_from_slice(&self.unread[..now]);
-            self.unread.drain(..now);
-            if self.unread.is_empty() {
-                self.unread = Vec::new();
-            }
-            return Some(Ok(now));
+            return Some(Ok(self.take_unread(buffer)));
         }
         let mut buffer = ReadBuf::new(buffer);
         match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
             Poll::Pending => None,
             Poll::Ready(result) => Some(result.map(|()| buffer.filled().len())),
         }
+    }
+
+    /// Reads as [`Self::read`] does, but asks the system itself: the runtime may not have heard yet of what came last.
+    pub(super) fn read_now(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        if !self.unread.is_empty() {
+            return Some(Ok(self.take_unread(buffer)));
+        }
+        match self.socket.read_now(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            read => Some(read),
+        }
+    }
+
+    fn take_unread(&mut self, buffer: &mut [u8]) -> usize {
+        let now = self.unread.len().min(buffer.len());
+        buffer[..now].copy_from_slice(&self.unread[..now]);
+        self.unread.drain(..now);
+        if self.unread.is_empty() {
+            self.unread = Vec::new();
+        }
+        now
     }
 
     /// Writes once; `None` when the socket takes nothing now.

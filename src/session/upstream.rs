@@ -22,6 +22,8 @@ pub(super) struct Upstream {
     /// Whole frames, under the masks of the pages they came from.
     queue: Vec<u8>,
     sent: usize,
+    /// No write has failed.
+    writable: bool,
 }
 
 impl Upstream {
@@ -31,6 +33,7 @@ impl Upstream {
             reader: FrameReader::new(Sender::Server, max_message),
             queue: Vec::new(),
             sent: 0,
+            writable: true,
         }
     }
 
@@ -49,18 +52,18 @@ impl Upstream {
         frame::write(&mut self.queue, opcode, payload, Some(rand::random()));
     }
 
-    /// Sends what waits; returns whether something moved.
+    /// Sends what waits; returns whether something moved. After an error nothing is sent any more.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut moved = false;
-        while self.sent < self.queue.len() {
-            match Pin::new(&mut self.socket).poll_write(cx, &self.queue[self.sent..]) {
+        while self.writable && self.sent < self.queue.len() {
+            let written = match Pin::new(&mut self.socket).poll_write(cx, &self.queue[self.sent..]) {
                 Poll::Pending => return Ok(moved),
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(written) => {
-                    self.sent += written?;
-                    moved = true;
-                }
-            }
+                Poll::Ready(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(written) => written,
+            };
+            self.writable = written.is_ok();
+            self.sent += written?;
+            moved = true;
         }
         if moved {
             // an idle session keeps no buffer

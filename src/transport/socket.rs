@@ -1,9 +1,10 @@
 //! The sockets that a relay reads and writes.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -58,6 +59,18 @@ impl AsyncWrite for Socket {
 }
 
 impl Socket {
+    /// Reads what the system has, whether or not the runtime knows of it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: `WouldBlock` if there is nothing.
+    pub fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => (&*SockRef::from(stream)).read(buffer),
+            Self::Unix(stream) => (&*SockRef::from(stream)).read(buffer),
+        }
+    }
+
     /// Closes the connection with a reset rather than in order, so that the peer cannot take it for an end.
     pub fn reset(self) {
         if let Socket::Tcp(stream) = self {

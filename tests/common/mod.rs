@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{self, Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, accept_hdr_async, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, accept_hdr_async, connect_async_with_config};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Nothing that a test awaits takes this long.
@@ -200,7 +200,8 @@ impl Proxy {
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        let (socket, answer) = soon("the handshake", connect_async(request)).await?;
+        // without Nagle's algorithm, as browsers do
+        let (socket, answer) = soon("the handshake", connect_async_with_config(request, None, true)).await?;
         Ok(Page { socket, answer })
     }
 }

@@ -82,7 +82,7 @@ impl SessionTask {
     fn round(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut moved = self.take_mail(cx, now);
         moved |= self.fire(now);
-        moved |= self.flush_upstream(cx, now);
+        moved |= self.flush_upstream(cx);
         moved |= self.flush_page(cx, now);
         moved |= self.read_upstream(cx, now);
         moved |= self.read_page(cx, now);
@@ -94,7 +94,7 @@ impl SessionTask {
         let moved = !mail.is_empty();
         for mail in mail {
             match mail {
-                Mail::Attach(attach) => self.attach(cx, attach, now),
+                Mail::Attach(attach) => self.attach(attach, now),
                 Mail::Challenge(asked) => drop(asked.send(self.core.challenge().to_vec())),
                 Mail::Shutdown => {
                     self.close_page(
@@ -109,14 +109,11 @@ impl SessionTask {
         moved
     }
 
-    fn attach(&mut self, cx: &mut Context<'_>, attach: Box<Attach>, now: Instant) {
+    fn attach(&mut self, attach: Box<Attach>, now: Instant) {
         if self.over {
             return attach.give_back();
         }
-        // what the older page sent before this one came belongs to the session (G7): "approve, then reload" approves
-        if self.page.is_some() {
-            while self.read_page(cx, now) {}
-        }
+        self.hear_out(now);
         if self.over {
             return attach.give_back();
         }

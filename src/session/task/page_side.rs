@@ -1,6 +1,6 @@
 //! The page's side of a session's task: writes what the log has for it, reads what it says, lets it go.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::task::Context;
 use std::time::Instant;
 
@@ -16,11 +16,13 @@ use crate::session::policy::first_is_hello;
 use crate::session::scratch;
 use crate::transport::reader::Event;
 
+/// Reads of a page that is replaced: 8 MiB, more than a socket holds, so that one that sends without end ends.
+const LAST_READS: usize = 128;
+
 impl SessionTask {
     pub(super) fn flush_page(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut moved = false;
-        let mut failed = None;
-        while let Some(page) = &mut self.page {
+        while let Some(page) = self.page.as_mut().filter(|page| page.writable) {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.core.slices(now, &mut slices);
             if count == 0 {
@@ -32,15 +34,13 @@ impl SessionTask {
                     self.core.wrote(now, written);
                     moved = true;
                 }
+                // it has gone, but what it said before that, its close frame too, is still to be read; the end of
+                // that detaches it
                 Some(Err(error)) => {
-                    failed = Some(error);
-                    break;
+                    page.writable = false;
+                    tracing::debug!(session = %self.membership.id, epoch = page.epoch, cause = %error, "write failed");
                 }
             }
-        }
-        if let Some(error) = failed {
-            self.drop_page(now, &format!("write failed: {error}"));
-            return true;
         }
         if self.page.is_some() && self.core.page_ends_abruptly() {
             self.close_page(now, None, Parting::Cut);
@@ -54,14 +54,33 @@ impl SessionTask {
             return false;
         }
         scratch::with(|buffer| {
-            match self.page.as_mut().and_then(|page| page.read(cx, buffer)) {
-                None => return false,
-                Some(Ok(0)) => self.close_page(now, None, Parting::Cut),
-                Some(Ok(read)) => self.page_bytes(&buffer[..read], now),
-                Some(Err(error)) => self.drop_page(now, &format!("read failed: {error}")),
-            }
-            true
+            let read = self.page.as_mut().and_then(|page| page.read(cx, buffer));
+            self.page_read(read, buffer, now)
         })
+    }
+
+    /// Reads all that the page has sent so far, for another is about to take its place: it belongs to the session
+    /// (G7, "approve, then reload" approves), and a close frame among it tells a reload from a cut.
+    pub(super) fn hear_out(&mut self, now: Instant) {
+        for _ in 0..LAST_READS {
+            let read = scratch::with(|buffer| {
+                let read = self.page.as_mut().and_then(|page| page.read_now(buffer));
+                self.page_read(read, buffer, now)
+            });
+            if !read {
+                return;
+            }
+        }
+    }
+
+    fn page_read(&mut self, read: Option<io::Result<usize>>, buffer: &[u8], now: Instant) -> bool {
+        match read {
+            None => return false,
+            Some(Ok(0)) => self.close_page(now, None, Parting::Cut),
+            Some(Ok(read)) => self.page_bytes(&buffer[..read], now),
+            Some(Err(error)) => self.drop_page(now, &format!("read failed: {error}")),
+        }
+        true
     }
 
     fn page_bytes(&mut self, mut bytes: &[u8], now: Instant) {

@@ -15,15 +15,16 @@ use crate::session::scratch;
 use crate::transport::reader::Event;
 
 impl SessionTask {
-    pub(super) fn flush_upstream(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    pub(super) fn flush_upstream(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(upstream) = &mut self.upstream else {
             return false;
         };
         match upstream.flush(cx) {
             Ok(moved) => moved,
+            // its last messages and its close frame are still to be read; the end of that ends it
             Err(error) => {
-                self.upstream_ended(now, UpstreamEnd::Abrupt, &format!("write failed: {error}"));
-                true
+                tracing::debug!(session = %self.membership.id, cause = %error, "write to upstream failed");
+                false
             }
         }
     }

@@ -1,0 +1,74 @@
+//! Ten thousand pages come and go, by chance and on many sessions at once: nothing is lost, nothing out of order,
+//! nothing doubled within an attachment, and across a blip comes only what was not acknowledged.
+
+mod agent;
+mod browser;
+#[path = "../common/mod.rs"]
+mod common;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sessmux::config::{Config, KeySource, Upstream};
+use tokio::task::JoinSet;
+
+use agent::{Ledger, serve};
+use browser::{Browser, PageServer};
+use common::{Agent, Proxy, route, soon};
+
+const SESSIONS: usize = 100;
+const CYCLES: usize = 100;
+
+/// Half of the sessions belong to browsers whose pages come through the proxy, and know blips; the others' pages are
+/// refreshed whatever happens.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_cycles_lose_nothing() {
+    let seed = std::env::var("SESSMUX_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    eprintln!("SESSMUX_TEST_SEED={seed} starts with the same choices");
+    let mut choices = StdRng::seed_from_u64(seed);
+
+    let mut agent = Agent::start().await;
+    let pages = PageServer::start().await;
+    let mut route = route(agent.address, vec![KeySource::QueryParam("session".into())]);
+    route.fights = false;
+    // nothing is to be evicted here
+    route.log_bytes = 64 << 20;
+    let proxy = Arc::new(
+        Proxy::with(Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            upstream: Upstream::Tcp(pages.address.to_string()),
+            public_origins: Vec::new(),
+            allow_origins: Vec::new(),
+            routes: vec![Arc::new(route)],
+        })
+        .await,
+    );
+
+    let mut browsers = JoinSet::new();
+    let mut ledgers = HashMap::new();
+    for number in 0..SESSIONS {
+        let (ledger, orders) = Ledger::new();
+        let target = format!("/ws?session={number}");
+        ledgers.insert(target.clone(), (Arc::clone(&ledger), orders));
+        let (proxy, choices) = (Arc::clone(&proxy), StdRng::seed_from_u64(choices.random()));
+        browsers.spawn(Browser::run(proxy, target, ledger, choices, number % 2 == 0, CYCLES));
+    }
+    let mut connections = JoinSet::new();
+    for _ in 0..SESSIONS {
+        let connection = agent.connection().await;
+        let (ledger, orders) = ledgers.remove(&connection.uri).unwrap_or_else(|| {
+            panic!("a second connection of {}", connection.uri);
+        });
+        connections.spawn(serve(connection.socket, ledger, orders));
+    }
+    while let Some(ended) = browsers.join_next().await {
+        ended.unwrap();
+    }
+    assert_eq!(agent.count(), SESSIONS, "one upstream connection a session");
+    // their ledgers are gone, so they end by themselves
+    while let Some(ended) = soon("the agents' end", connections.join_next()).await {
+        ended.unwrap();
+    }
+}
