@@ -1,6 +1,9 @@
 //! What the tests share: an agent server that does what a test says, the proxy, and pages.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part of it")]
 
+pub mod capture;
+pub mod raw;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
