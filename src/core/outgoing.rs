@@ -50,9 +50,9 @@ impl Outgoing {
         self.head.is_empty() && self.control.is_empty() && self.cursor >= log.end()
     }
 
-    /// Whether control frames wait.
-    pub fn has_control(&self) -> bool {
-        !self.control.is_empty()
+    /// Whether control frames wait of which nothing was sent.
+    pub fn has_whole_control(&self) -> bool {
+        !self.control.is_empty() && self.control_sent == 0
     }
 
     /// Queues control frames for the next frame boundary; returns whether they were taken.

@@ -133,6 +133,8 @@ pub struct Attachment {
 pub struct Departure {
     /// The rest of the frame that the page stood in, to be sent ahead of a close frame.
     pub rest: Vec<u8>,
+    /// Whether the page has been sent upstream's close frame, the end of `rest` included: no other may follow it.
+    pub closed: bool,
     /// Whether the session is over with it.
     pub over: bool,
 }
@@ -413,6 +415,7 @@ impl Session {
         let echoed = attached.ending && matches!(parting, Parting::Closed(_));
         let shown = self.end.as_ref().is_some_and(|end| end.reattached);
         let over = echoed || shown || self.policy.one_to_one || !self.stands();
+        let closed = attached.ending && !attached.out.has_whole_control();
         let rest = attached.out.rest_of_frame(&self.log);
         self.deadlines.detached();
         self.deadlines.grace = Some(now + self.policy.grace);
@@ -423,7 +426,7 @@ impl Session {
             self.log.abandon_message();
         }
         self.log.shrink();
-        Some(Departure { rest, over })
+        Some(Departure { rest, closed, over })
     }
 
     /// Whether `epoch` is that of the attached page; if not, what acts for it is discarded, and counted.

@@ -496,7 +496,7 @@ impl SessionTask {
             return;
         };
         let mut rest = departure.rest;
-        if let Some(close) = close {
+        if let Some(close) = close.filter(|_| !departure.closed) {
             close.write(&mut rest, None);
         }
         tracing::info!(
