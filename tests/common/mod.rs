@@ -182,17 +182,21 @@ pub fn route(upstream: SocketAddr, key: Vec<KeySource>) -> Route {
     }
 }
 
+/// A listener with this route alone.
+pub fn config(route: Route) -> Config {
+    Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        upstream: route.upstream.clone(),
+        public_origins: Vec::new(),
+        allow_origins: Vec::new(),
+        routes: vec![Arc::new(route)],
+    }
+}
+
 impl Proxy {
     /// In front of `route`'s upstream alone.
     pub async fn start(route: Route) -> Self {
-        Self::with(Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            upstream: route.upstream.clone(),
-            public_origins: Vec::new(),
-            allow_origins: Vec::new(),
-            routes: vec![Arc::new(route)],
-        })
-        .await
+        Self::with(config(route)).await
     }
 
     pub async fn with(config: Config) -> Self {
