@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 pub(super) const STALL: Duration = Duration::from_secs(10);
 /// A client message that is incomplete for this long closes its page.
 pub(super) const CLIENT_MESSAGE: Duration = Duration::from_secs(30);
+/// The page that creates a session is on its way to it for no longer than this, however short the grace.
+pub(super) const FIRST_ATTACH: Duration = Duration::from_secs(10);
 /// A normal close is judged so long after it: a reload's page request comes first, but not at once.
 pub(super) const JUDGE: Duration = Duration::from_secs(2);
 /// Pings towards upstream and page: keeps paths through NATs and proxies open.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::acks::Acks;
 use super::cause::{Cause, Detached, PageFacts, Parting, judge};
 use super::close::{self, Close};
-use super::deadlines::{CLIENT_MESSAGE, Deadlines, ECHO, HEARTBEAT, JUDGE, STALL};
+use super::deadlines::{CLIENT_MESSAGE, Deadlines, ECHO, FIRST_ATTACH, HEARTBEAT, JUDGE, STALL};
 use super::fights::Fights;
 use super::frame::{self, Opcode};
 use super::log::{Log, Mark};
@@ -161,8 +161,14 @@ pub enum Received {
 impl Session {
     /// A session whose upstream connection stands and to which nobody is attached.
     pub fn new(policy: Policy, now: Instant) -> Self {
+        // nobody comes back to a session that ends with its page
+        let wait = if policy.one_to_one || policy.hello {
+            FIRST_ATTACH
+        } else {
+            policy.grace.max(FIRST_ATTACH)
+        };
         let deadlines = Deadlines {
-            grace: Some(now + policy.grace),
+            grace: Some(now + wait),
             ping_upstream: Some(now + HEARTBEAT),
             ..Deadlines::default()
         };
