@@ -14,7 +14,9 @@
 
 pub mod config;
 pub mod core;
+pub mod demo;
 pub mod profile;
 pub mod server;
 pub mod session;
+pub mod shutdown;
 pub mod transport;

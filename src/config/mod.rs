@@ -1,21 +1,42 @@
 //! The one validated configuration: defaults < TOML file < `SESSMUX_*` environment < flags.
+//!
+//! [`Config::load`] merges and validates what each of them gives; a route's own settings go before all of them.
+
+mod address;
+mod check;
+mod error;
+mod file;
+mod flags;
+mod key;
+mod load;
+mod path;
+mod settings;
+mod show;
+mod table;
+mod units;
+mod values;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::core::{Overflow, ReplayMode};
 use crate::profile::Profile;
 
+pub use address::{Origin, Upstream};
+pub use error::{ConfigError, ConfigErrors};
+pub use flags::Flags;
+pub use key::{KeyPart, KeySource};
+pub use path::{Captures, PathPattern};
+
 /// Everything sessmux was told, validated.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// Where requests go that no route claims.
+    /// Where plain HTTP goes, and WebSockets that no route claims.
     pub upstream: Upstream,
-    /// The origins under which pages reach sessmux; where any is set, exactly these are let in.
+    /// The origins under which pages reach sessmux; where any is set, exactly these are same-origin.
     pub public_origins: Vec<Origin>,
     /// Foreign origins that may open WebSockets, compared exactly.
     pub allow_origins: Vec<Origin>,
@@ -31,7 +52,7 @@ pub struct Route {
     pub path: PathPattern,
     /// The agent server.
     pub upstream: Upstream,
-    /// Parts of the session key, all together (AND); never empty.
+    /// Parts of the session key, all together (AND); empty for WebSockets that no route claims, which are one-to-one.
     pub key: Vec<KeyPart>,
     /// What messages mean.
     pub profile: Profile,
@@ -60,114 +81,26 @@ pub struct Route {
     pub subprotocol: Option<String>,
 }
 
-/// Address of an agent server.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Upstream {
-    /// `http://HOST[:PORT]`: the authority to connect to, port included.
-    Tcp(String),
-    /// `unix:PATH`.
-    Unix(PathBuf),
-}
-
-/// `scheme://host[:port]`, lower case, the scheme's default port made explicit.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Origin {
-    /// `http` or `https`.
-    pub scheme: String,
-    /// Host without port; IPv6 in brackets.
-    pub host: String,
-    /// Port, explicit.
-    pub port: u16,
-}
-
-/// One part of a session key: the first alternative that a request has gives its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyPart {
-    /// Never empty.
-    pub alternatives: Vec<KeySource>,
-}
-
-/// Where a key value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeySource {
-    /// `path:NAME`: a capture of the route's pattern.
-    PathCapture(String),
-    /// `path`: the whole path.
-    Path,
-    /// `query:NAME`: one query parameter, decoded.
-    QueryParam(String),
-    /// `query`: the whole query string.
-    Query,
-    /// `header:NAME`, lower case.
-    Header(String),
-    /// `cookie:NAME`.
-    Cookie(String),
-    /// `first:/json/pointer` into the first client message.
-    First(String),
-    /// `answer:/json/pointer` into the server's hello answer.
-    Answer(String),
-    /// `browser`: the cookie that sessmux mints.
-    Browser,
-}
-
-/// A path pattern: literal segments, `{name}` captures of one segment, a trailing `{*rest}` for all the rest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathPattern {
-    /// As written; it names the route in logs and keys.
-    pub text: String,
-    /// Its segments, in order.
-    pub segments: Vec<Segment>,
-}
-
-/// One segment of a [`PathPattern`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Segment {
-    /// Matches itself.
-    Literal(String),
-    /// Matches one non-empty segment.
-    Capture(String),
-    /// Matches whatever is left, nothing included; last only.
-    Rest(String),
-}
-/// stub
-pub type Captures = Vec<(String, String)>;
-impl PathPattern {
-    /// stub
-    pub fn matches(&self, _p: &str) -> Option<Captures> {
-        Some(Vec::new())
-    }
-}
 impl Route {
-    /// stub
-    pub fn one_to_one(upstream: Upstream) -> Self {
-        Route {
-            path: PathPattern {
-                text: "/{*rest}".into(),
-                segments: vec![],
-            },
+    /// The route of WebSockets that no configured route claims; it has no key, so each is on its own.
+    #[must_use]
+    pub fn one_to_one(path: PathPattern, upstream: Upstream) -> Self {
+        Self {
+            path,
             upstream,
-            key: vec![],
-            profile: Default::default(),
+            key: Vec::new(),
+            profile: Profile::default(),
             replay_refresh: ReplayMode::All,
             replay_blip: ReplayMode::Missed,
             blip_1006: false,
-            grace: Duration::ZERO,
+            grace: Duration::from_secs(3600),
             max_message: 16 << 20,
             log_bytes: 8 << 20,
-            log_messages: 10000,
+            log_messages: 10_000,
             overflow: Overflow::DropOldest,
             acks: true,
             fights: true,
             subprotocol: None,
         }
-    }
-}
-impl PathPattern {
-    /// stub
-    pub fn parse(t: &str) -> Result<Self, String> {
-        Ok(PathPattern {
-            text: t.into(),
-            segments: vec![],
-        })
     }
 }

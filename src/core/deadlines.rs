@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 pub(super) const STALL: Duration = Duration::from_secs(10);
 /// A client message that is incomplete for this long closes its page.
 pub(super) const CLIENT_MESSAGE: Duration = Duration::from_secs(30);
-/// The page that creates a session is on its way to it for no longer than this, however short the grace.
-pub(super) const FIRST_ATTACH: Duration = Duration::from_secs(10);
 /// A normal close is judged so long after it: a reload's page request comes first, but not at once.
 pub(super) const JUDGE: Duration = Duration::from_secs(2);
 /// Pings towards upstream and page: keeps paths through NATs and proxies open.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(30);
-/// How long a page may take to echo the close that ends a session.
+/// A session that no page was ever attached to is kept this long, whatever the grace: its creator is on the way, or
+/// left amid the handshake.
+pub(super) const FIRST_ATTACH: Duration = Duration::from_secs(10);
+/// How long a page may take nothing of the rest after upstream ended, and how long to echo the close behind it.
 pub(super) const ECHO: Duration = Duration::from_secs(5);
 
 /// Something is due.
@@ -22,7 +23,7 @@ pub enum Due {
     TooSlow,
     /// Its message has been incomplete for 30 s: close 1013.
     IncompleteMessage,
-    /// It did not echo the close that ends the session: its connection is dropped.
+    /// It took nothing of the rest, or did not echo the close that ends the session: its connection is dropped.
     NoEcho,
     /// A normal close turned out to be meant: the session ends, upstream gets the page's code.
     OnPurpose(Option<u16>),

@@ -110,19 +110,19 @@ impl Log {
         self.tail
     }
 
-    /// Bytes that the log holds on to.
+    /// Bytes that the log holds on to, a spare slab included.
     pub fn allocated(&self) -> usize {
-        self.allocated
+        self.allocated + self.spare.as_ref().map_or(0, Vec::capacity)
     }
 
     /// How many bytes may be received without evicting what a reader at `cursor` has yet to get.
     ///
-    /// A reader that has got every whole frame never blocks: the message being received is held above the bounds.
+    /// A reader that has got every whole frame never blocks: the message being received is held above the bounds. By
+    /// count it is exact only after [`Self::evict`].
     pub fn room(&self, cursor: u64) -> usize {
         if cursor >= self.end {
             return usize::MAX;
         }
-        // a walk gives the exact count of unread messages; the marks give a bound that costs nothing
         let unread = (self.tail - cursor) as usize;
         if self.boundary.position - self.base.position > self.bounds.messages {
             return 0;
@@ -183,7 +183,8 @@ impl Log {
     pub fn evict(&mut self, cursor: Option<u64>) -> u64 {
         let limit = cursor.unwrap_or(u64::MAX).min(self.newest);
         let before = self.base.position;
-        while self.over_bounds() {
+        // the oldest message is complete only where it lies before another's start
+        while self.over_bounds() && self.base.offset < limit {
             let next = self.next_message(self.base);
             if next.offset > limit {
                 break;
@@ -192,6 +193,11 @@ impl Log {
             self.drop_slabs();
         }
         self.base.position - before
+    }
+
+    /// Whether a log without a reader has to evict a message.
+    pub fn overflows(&self) -> bool {
+        self.over_bounds() && self.base.offset < self.newest
     }
 
     /// Whether the bounds are exceeded.
@@ -339,3 +345,6 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

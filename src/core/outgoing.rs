@@ -50,9 +50,15 @@ impl Outgoing {
         self.head.is_empty() && self.control.is_empty() && self.cursor >= log.end()
     }
 
-    /// Whether control frames wait of which nothing was sent.
-    pub fn has_whole_control(&self) -> bool {
-        !self.control.is_empty() && self.control_sent == 0
+    /// Whether control frames wait.
+    pub fn has_control(&self) -> bool {
+        !self.control.is_empty()
+    }
+
+    /// Whether the page stands in or behind the control frames queued last: then [`Self::rest_of_frame`] has the rest
+    /// of them all.
+    pub fn has_begun_control(&self) -> bool {
+        self.control.is_empty() || self.control_sent > 0
     }
 
     /// Queues control frames for the next frame boundary; returns whether they were taken.
@@ -77,7 +83,7 @@ impl Outgoing {
         true
     }
 
-    /// What to write next, at most as many slices as `out` takes; returns how many.
+    /// What to write next, at most as many slices as `out` takes, which are at least two; returns how many.
     pub fn slices<'a>(&'a self, log: &'a Log, out: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
         if self.head_sent < self.head.len() {

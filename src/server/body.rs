@@ -23,7 +23,7 @@ pub fn line(status: StatusCode, text: &'static str) -> Response<Body> {
     answer
 }
 
-/// As [`line`], with a text that names a rule of the configuration.
+/// As [`line()`], with a text that names a rule of the configuration.
 #[must_use]
 pub fn text(status: StatusCode, text: String) -> Response<Body> {
     let mut answer = line(status, "");

@@ -7,6 +7,8 @@ use hyper::http::request;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Uri, Version};
 
+use crate::transport::fields::{single, tokens};
+
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -27,6 +29,15 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
+/// What the forwarding fields say of the hop before this one.
+#[derive(Debug, Clone, Copy)]
+pub struct Hop {
+    /// The client's address.
+    pub client: IpAddr,
+    /// The scheme under which pages are reached, `http` or `https`.
+    pub scheme: &'static str,
+}
+
 /// The host and port that a request is for, as written: the URI's authority, else the only `Host` field
 /// (RFC 9112 3.2.2); `None` where there is none, more than one, or one that is not ASCII.
 #[must_use]
@@ -46,9 +57,9 @@ pub fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
 ///
 /// Hop-by-hop fields go, an acceptance of trailers stays, the forwarding fields say what this hop saw.
 /// A cookie of ours is the caller's to strip.
-pub fn forward_request(head: &mut request::Parts, client: IpAddr) {
+pub fn forward_request(head: &mut request::Parts, hop: Hop) {
     let trailers = tokens(&head.headers, &header::TE).any(|token| token.eq_ignore_ascii_case("trailers"));
-    to_upstream(head, client);
+    to_upstream(head, hop);
     if trailers {
         head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
@@ -65,9 +76,9 @@ pub fn forward_response(headers: &mut HeaderMap) {
 /// Everything end-to-end goes unchanged, the client's `Sec-WebSocket-Key`, `-Version` and `-Protocol`
 /// included; extensions are never offered, because the relay could not judge the frames they alter.
 #[must_use]
-pub fn upgrade_request(client_head: &request::Parts, client: IpAddr) -> request::Parts {
+pub fn upgrade_request(client_head: &request::Parts, hop: Hop) -> request::Parts {
     let mut head = client_head.clone();
-    to_upstream(&mut head, client);
+    to_upstream(&mut head, hop);
     // The client's own upgrade is not the upstream's affair; the spelling of its fields stays.
     head.extensions.remove::<OnUpgrade>();
     let headers = &mut head.headers;
@@ -114,10 +125,10 @@ pub fn upgrade_asked(head: &request::Parts) -> Result<bool, BadUpgrade> {
     {
         return Err(BadUpgrade::Request("a WebSocket upgrade has no body"));
     }
-    if single(headers, &header::SEC_WEBSOCKET_VERSION) != Some("13") {
+    if single(headers, &header::SEC_WEBSOCKET_VERSION) != Ok(Some("13")) {
         return Err(BadUpgrade::Version);
     }
-    if !single(headers, &header::SEC_WEBSOCKET_KEY).is_some_and(is_key) {
+    if !matches!(single(headers, &header::SEC_WEBSOCKET_KEY), Ok(Some(key)) if is_key(key)) {
         return Err(BadUpgrade::Request("Sec-WebSocket-Key is not 16 bytes in base64"));
     }
     Ok(true)
@@ -135,7 +146,7 @@ fn is_key(key: &str) -> bool {
 }
 
 /// What every request to an upstream has in common.
-fn to_upstream(head: &mut request::Parts, client: IpAddr) {
+fn to_upstream(head: &mut request::Parts, hop: Hop) {
     let host = authority(&head.uri, &head.headers).and_then(|host| HeaderValue::from_str(host).ok());
     let path = head.uri.path_and_query().cloned();
     head.uri = path.map_or_else(Uri::default, Uri::from);
@@ -147,10 +158,10 @@ fn to_upstream(head: &mut request::Parts, client: IpAddr) {
     for name in claims {
         headers.remove(name);
     }
-    if let Ok(address) = HeaderValue::from_str(&client.to_canonical().to_string()) {
+    if let Ok(address) = HeaderValue::from_str(&hop.client.to_canonical().to_string()) {
         headers.insert(FORWARDED_FOR, address);
     }
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(hop.scheme));
     if let Some(host) = host {
         headers.insert(FORWARDED_HOST, host.clone());
         headers.insert(header::HOST, host);
@@ -175,28 +186,6 @@ fn is_identity(name: &HeaderName) -> bool {
 /// Fields by which a proxy says what it saw.
 fn is_forwarding(name: &HeaderName) -> bool {
     *name == header::FORWARDED || *name == REAL_IP || name.as_str().starts_with("x-forwarded-")
-}
-
-/// The comma-separated, non-empty elements of all fields of one name (RFC 9110 5.6.1).
-fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let fields = headers
-        .get_all(name)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
-    fields
-        .flat_map(|field| field.split(','))
-        .map(str::trim)
-        .filter(|token| !token.is_empty())
-}
-
-/// The value of a field that comes exactly once.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut fields = headers.get_all(name).into_iter();
-    let field = fields.next()?;
-    if fields.next().is_some() {
-        return None;
-    }
-    Some(field.to_str().ok()?.trim())
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! The values of a session key, out of the request that asks for the session.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use hyper::Uri;
 use hyper::header::{self, HeaderMap};
 use percent_encoding::percent_decode;
 
-use crate::config::{KeyPart, KeySource, Route};
+use crate::config::{KeySource, Route};
+use crate::profile::pointer;
 use crate::server::cookie::BrowserId;
+use crate::session::query::parameters;
 
 /// Where the values of a key come from.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +55,7 @@ pub fn values(route: &Route, request: &KeyRequest<'_>) -> Result<Vec<Option<Vec<
         if found.is_none() && !later {
             return Err(MissingKey {
                 number: index + 1,
-                rule: rule(part),
+                rule: part.to_string(),
             });
         }
         values.push(found.map(Cow::into_owned));
@@ -78,7 +79,9 @@ fn value<'a>(source: &KeySource, request: &KeyRequest<'a>) -> Option<Cow<'a, [u8
         }
         KeySource::Header(name) => request.headers.get(name).map(|value| Cow::Borrowed(value.as_bytes())),
         KeySource::Cookie(name) => cookie(request.headers, name).map(Cow::Borrowed),
-        KeySource::First(pointer) => json_at(request.first?, pointer).map(|text| Cow::Owned(text.into_bytes())),
+        KeySource::First(pointer) => {
+            pointer::find_key(request.first?, pointer).map(|text| Cow::Owned(text.into_bytes()))
+        }
         KeySource::Answer(_) => None,
         KeySource::Browser => request.browser.map(|browser| Cow::Owned(browser.as_bytes().to_vec())),
     };
@@ -91,76 +94,6 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     fields
         .flat_map(|field| field.as_bytes().split(|&byte| byte == b';'))
         .find_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
-}
-
-/// The parameters of a query, decoded as forms are: `+` is a space.
-fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
-    query
-        .split('&')
-        .filter(|parameter| !parameter.is_empty())
-        .map(|parameter| {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            (decode(name), decode(value))
-        })
-}
-
-fn decode(text: &str) -> Cow<'_, [u8]> {
-    if text.contains('+') {
-        let spaced = text.replace('+', " ");
-        return Cow::Owned(percent_decode(spaced.as_bytes()).collect());
-    }
-    percent_decode(text.as_bytes()).into()
-}
-
-/// The string or number at a JSON pointer (RFC 6901); whatever else is there gives none.
-fn json_at(payload: &[u8], pointer: &str) -> Option<String> {
-    let document: serde_json::Value = serde_json::from_slice(payload).ok()?;
-    match document.pointer(pointer)? {
-        serde_json::Value::String(text) => Some(text.clone()),
-        serde_json::Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-/// The one parameter in which two queries differ, by changing, coming or going; `None` where they differ in
-/// more or not at all. It names a rotating token in the log.
-#[must_use]
-pub fn differs_in_one_query_param(one: &str, other: &str) -> Option<String> {
-    let (one, other) = (by_name(one), by_name(other));
-    let mut differing = one
-        .iter()
-        .filter(|(name, values)| other.get(*name) != Some(*values))
-        .map(|(name, _)| name)
-        .chain(other.keys().filter(|name| !one.contains_key(*name)));
-    let name = differing.next()?;
-    differing
-        .next()
-        .is_none()
-        .then(|| String::from_utf8_lossy(name).into_owned())
-}
-
-fn by_name(query: &str) -> BTreeMap<Cow<'_, [u8]>, Vec<Cow<'_, [u8]>>> {
-    let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (name, value) in parameters(query) {
-        named.entry(name).or_default().push(value);
-    }
-    named
-}
-
-/// A part as the configuration writes it.
-fn rule(part: &KeyPart) -> String {
-    let alternatives = part.alternatives.iter().map(|source| match source {
-        KeySource::PathCapture(name) => format!("path:{name}"),
-        KeySource::Path => "path".into(),
-        KeySource::QueryParam(name) => format!("query:{name}"),
-        KeySource::Query => "query".into(),
-        KeySource::Header(name) => format!("header:{name}"),
-        KeySource::Cookie(name) => format!("cookie:{name}"),
-        KeySource::First(pointer) => format!("first:{pointer}"),
-        KeySource::Answer(pointer) => format!("answer:{pointer}"),
-        KeySource::Browser => "browser".into(),
-    });
-    alternatives.collect::<Vec<_>>().join("|")
 }
 
 #[cfg(test)]

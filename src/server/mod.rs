@@ -1,7 +1,7 @@
 //! The listener's side: HTTP in and out, the gate, the upgrade.
 //!
 //! [`Server`] accepts connections; every request goes through the [`gate`], then is either a WebSocket upgrade
-//! ([`upgrade`]: key, session, 101) or plain HTTP that passes through ([`pass`]).
+//! (`upgrade`: key, session, 101) or plain HTTP that passes through ([`pass`]).
 
 mod accept;
 pub mod body;

@@ -2,18 +2,18 @@
 
 use std::error::Error;
 use std::io;
-use std::net::IpAddr;
+use std::iter;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Either;
-use hyper::body::Body as HttpBody;
+use http_body_util::{Either, Empty};
+use hyper::body::{Body as _, Incoming};
 use hyper::http::request;
 use hyper::rt::Executor;
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,7 +24,7 @@ use tracing::warn;
 
 use crate::config::Upstream;
 use crate::server::body::{Body, line};
-use crate::server::headers;
+use crate::server::headers::{self, Hop};
 use crate::transport::dial::{self, CONNECT_TIMEOUT};
 use crate::transport::socket::Socket;
 
@@ -43,15 +43,11 @@ const UNIX: &str = "unix";
 /// An answer may begin as late as the upstream likes: agents are polled with requests that wait for
 /// minutes, and a client that is tired of waiting goes away, which cancels the request upstream.
 #[derive(Debug, Clone)]
-pub struct Pass<B> {
-    client: Client<Dialer, B>,
+pub struct Pass {
+    client: Client<Dialer, Either<Incoming, Empty<Bytes>>>,
 }
 
-impl<B> Pass<B>
-where
-    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+impl Pass {
     /// Makes a pool whose connections are driven on `tracker`; idle ones end when the last clone is dropped.
     #[must_use]
     pub fn new(tracker: &TaskTracker) -> Self {
@@ -65,43 +61,79 @@ where
         Self { client }
     }
 
-    /// Sends a request of `client` to `upstream` and gives its answer, or one of our own that tells nothing:
+    /// Sends a request that came by `hop` to `upstream` and gives its answer, or one of our own that tells nothing:
     /// 502 where there is no upstream or it talks nonsense, 504 where it cannot be reached in time.
     ///
     /// Hop-by-hop fields are dropped, an `Upgrade` to whatever protocol among them.
-    pub async fn serve(&self, upstream: &Upstream, client: IpAddr, request: Request<B>) -> Response<Body> {
+    pub async fn serve(&self, upstream: &Upstream, hop: Hop, request: Request<Incoming>) -> Response<Body> {
         let (mut head, body) = request.into_parts();
-        headers::forward_request(&mut head, client);
+        headers::forward_request(&mut head, hop);
         let method = head.method.clone();
-        let failure = match address(upstream, &mut head) {
-            Ok(()) => match self.client.request(Request::from_parts(head, body)).await {
-                // Nothing was offered to switch to, and what follows would not be HTTP.
-                Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Failure {
-                    status: StatusCode::BAD_GATEWAY,
-                    cause: "it switches protocols unasked".into(),
-                },
-                Ok(mut answer) => {
-                    headers::forward_response(answer.headers_mut());
-                    return answer.map(Either::Left);
-                }
-                Err(error) => Failure::of(&error),
-            },
-            Err(cause) => Failure {
+        let sent = match address(upstream, &mut head) {
+            Ok(()) => self.send(head, body).await,
+            Err(cause) => Err(Failure {
                 status: StatusCode::BAD_GATEWAY,
                 cause,
-            },
+            }),
         };
-        let Failure { status, cause } = failure;
-        warn!(%method, ?upstream, %cause, status = status.as_u16(), "plain HTTP request failed");
-        line(
-            status,
-            if status == StatusCode::GATEWAY_TIMEOUT {
-                "upstream timeout\n"
-            } else {
-                "bad gateway\n"
-            },
-        )
+        match sent {
+            Ok(mut answer) => {
+                headers::forward_response(answer.headers_mut());
+                answer.map(Either::Left)
+            }
+            Err(Failure { status, cause }) => {
+                warn!(%method, ?upstream, %cause, status = status.as_u16(), "plain HTTP request failed");
+                let late = status == StatusCode::GATEWAY_TIMEOUT;
+                line(status, if late { "upstream timeout\n" } else { "bad gateway\n" })
+            }
+        }
     }
+
+    /// Sends once, or twice what may be sent twice (RFC 9110 9.2.2): a pooled connection may be closed by the
+    /// upstream in the moment in which it is used.
+    async fn send(&self, head: request::Parts, body: Incoming) -> Result<Response<Incoming>, Failure> {
+        let answer = if matches!(head.method, Method::GET | Method::HEAD) && body.is_end_stream() {
+            let request = |head| Request::from_parts(head, Either::Right(Empty::new()));
+            match self.client.request(request(head.clone())).await {
+                Err(error) if closed_unanswered(&error) => self.client.request(request(head)).await,
+                answer => answer,
+            }
+        } else {
+            self.client.request(Request::from_parts(head, Either::Left(body))).await
+        };
+        match answer {
+            // Nothing was offered to switch to, and what follows would not be HTTP.
+            Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Failure {
+                status: StatusCode::BAD_GATEWAY,
+                cause: "it switches protocols unasked".into(),
+            }),
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(Failure::of(&error)),
+        }
+    }
+}
+
+/// The causes of an error, the nearest first.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(error.source(), |&cause| cause.source())
+}
+
+fn is_io(cause: &(dyn Error + 'static), kinds: &[io::ErrorKind]) -> bool {
+    cause
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| kinds.contains(&error.kind()))
+}
+
+/// Tells whether a connection was closed where an answer was due.
+fn closed_unanswered(error: &legacy::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    !error.is_connect()
+        && causes(error).any(|cause| {
+            cause
+                .downcast_ref::<hyper::Error>()
+                .is_some_and(hyper::Error::is_incomplete_message)
+                || is_io(cause, &[BrokenPipe, ConnectionAborted, ConnectionReset])
+        })
 }
 
 struct Failure {
@@ -110,19 +142,10 @@ struct Failure {
 }
 
 impl Failure {
-    /// Joins the whole chain of causes: hyper's outermost words name the kind only.
+    /// Joins the whole chain of causes: the outermost words name the kind only.
     fn of(error: &legacy::Error) -> Self {
-        let mut cause = error.to_string();
-        let mut late = false;
-        let mut source = error.source();
-        while let Some(inner) = source {
-            late |= inner
-                .downcast_ref::<io::Error>()
-                .is_some_and(|io| io.kind() == io::ErrorKind::TimedOut);
-            cause = format!("{cause}: {inner}");
-            source = inner.source();
-        }
-        let late = late && error.is_connect();
+        let late = error.is_connect() && causes(error).any(|cause| is_io(cause, &[io::ErrorKind::TimedOut]));
+        let cause = causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
         Self {
             status: if late {
                 StatusCode::GATEWAY_TIMEOUT
@@ -221,6 +244,13 @@ mod tests {
             assert_eq!(head.uri.path_and_query().unwrap(), "/a?b=c");
             assert_eq!(target(&head.uri).unwrap(), upstream);
         }
+    }
+
+    #[test]
+    fn the_asterisk_form_stays() {
+        let mut head = Request::options("*").body(()).unwrap().into_parts().0;
+        address(&Upstream::Tcp("127.0.0.1:80".into()), &mut head).unwrap();
+        assert_eq!(head.uri.path_and_query().unwrap(), "*");
     }
 
     #[test]

@@ -15,11 +15,11 @@ use tokio_util::task::TaskTracker;
 use super::body::{Body, line};
 use super::cookie::{self, BrowserId, CookieName};
 use super::gate::{Gate, Refusal};
-use super::headers::{BadUpgrade, authority, upgrade_asked};
+use super::headers::{BadUpgrade, Hop, authority, upgrade_asked};
 use super::pages::{Browsers, is_page_request, is_service_worker_script, must_be_rerequested};
 use super::pass::Pass;
 use super::upgrade;
-use crate::config::{Captures, Config, Route};
+use crate::config::{Captures, Config, PathPattern, Route};
 use crate::session::registry::Sessions;
 
 /// Pending attachments at a time; each holds a socket and what its page has sent so far.
@@ -34,7 +34,7 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     port: u16,
     pub(super) browsers: Browsers,
-    pass: Pass<Incoming>,
+    pass: Pass,
     pub(super) sessions: Sessions,
     pub(super) pending: Arc<Semaphore>,
     /// Every task that this server starts.
@@ -53,7 +53,7 @@ impl Shared {
     pub(super) fn new(config: Config, address: SocketAddr) -> Self {
         let tracker = TaskTracker::new();
         Self {
-            unrouted: Arc::new(Route::one_to_one(config.upstream.clone())),
+            unrouted: Arc::new(Route::one_to_one(PathPattern::any(), config.upstream.clone())),
             gate: Gate::new(address, &config.public_origins, &config.allow_origins),
             port: address.port(),
             browsers: Browsers::new(),
@@ -112,7 +112,7 @@ impl Shared {
             }
         }
         let request = Request::from_parts(head, body);
-        let mut answer = self.pass.serve(&self.config.upstream, peer.address.ip(), request).await;
+        let mut answer = self.pass.serve(&self.config.upstream, self.hop(peer), request).await;
         if let (true, Some(browser)) = (page, &browser) {
             browser.page_answered(must_be_rerequested(answer.status(), answer.headers()));
         }
@@ -121,6 +121,16 @@ impl Shared {
             cookie::give(answer.headers_mut(), &name, id);
         }
         answer
+    }
+
+    /// What upstream is told of the hop that `peer` came by.
+    pub(super) fn hop(&self, peer: &Peer) -> Hop {
+        let public = &self.config.public_origins;
+        let secure = !public.is_empty() && public.iter().all(|origin| origin.scheme == "https");
+        Hop {
+            client: peer.address.ip(),
+            scheme: if secure { "https" } else { "http" },
+        }
     }
 
     /// The name of the minted cookie in this request.

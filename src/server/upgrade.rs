@@ -72,7 +72,7 @@ pub(super) async fn answer(
     };
     // a value minted now is no browser's whose pages were seen
     let browser = known.map(|id| shared.browsers.of(id));
-    let offer = Request::from_parts(headers::upgrade_request(&head, peer.address.ip()), ());
+    let offer = Request::from_parts(headers::upgrade_request(&head, shared.hop(&peer)), ());
     let accept = derive_accept_key(head.headers[header::SEC_WEBSOCKET_KEY].as_bytes());
     let page = Newcomer {
         shared,
@@ -159,7 +159,7 @@ impl Newcomer {
         };
         let first = match pending::first_message(&mut attach, self.route.max_message).await {
             Ok(first) => first,
-            Err(close) => return self.turn_away(attach, &close),
+            Err(close) => return self.turn_away(*attach, &close),
         };
         drop(permit);
         let key = match self.key(Some(&first)) {
@@ -167,13 +167,13 @@ impl Newcomer {
             Err(missing) => {
                 let close = Close::new(close::POLICY, "the first message lacks the key");
                 tracing::info!(route = %self.route.path.text, cause = %missing, "no key");
-                return self.turn_away(attach, &close);
+                return self.turn_away(*attach, &close);
             }
         };
         let is_hello = !self.route.profile.has(Role::Hello) || self.is_hello(&first);
         match self.shared.sessions.open(&key, &self.route, self.offer.clone()).await {
             Ok(opened) => self.deliver(key, opened, attach, is_hello).await,
-            Err(error) => self.turn_away(attach, &after_accept(&error)),
+            Err(error) => self.turn_away(*attach, &after_accept(&error)),
         }
     }
 
@@ -182,7 +182,7 @@ impl Newcomer {
         loop {
             if !said_hello && opened.created.is_none() && self.route.profile.has(Role::Hello) {
                 if let Err(close) = self.hello(&opened, &mut attach).await {
-                    return self.turn_away(attach, &close);
+                    return self.turn_away(*attach, &close);
                 }
                 said_hello = true;
             }
@@ -199,7 +199,7 @@ impl Newcomer {
             };
             opened = match self.shared.sessions.open(&key, &self.route, self.offer.clone()).await {
                 Ok(opened) => opened,
-                Err(error) => return self.turn_away(attach, &after_accept(&error)),
+                Err(error) => return self.turn_away(*attach, &after_accept(&error)),
             };
         }
     }
@@ -254,7 +254,7 @@ impl Newcomer {
         }))
     }
 
-    fn turn_away(&self, attach: Box<Attach>, close: &Close) {
+    fn turn_away(&self, attach: Attach, close: &Close) {
         tracing::info!(route = %self.route.path.text, code = close.code, reason = %close.reason, "turned away");
         attach.turn_away(&self.shared.tracker, close);
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Who opened a session, as far as it can be proved; sessions are looked up within their owner's namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Who opened a session, as far as it can be proved; sessions are looked up within their owner's namespace. Secret,
+/// so without `Debug`.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Owner {
     /// The browser that holds this minted cookie.
     Browser([u8; 16]),
@@ -15,8 +16,9 @@ pub enum Owner {
     Bearer,
 }
 
-/// The registry's key; its parts are compared one by one, so no two lists of values meet.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// The registry's key; its parts are compared one by one, so no two lists of values meet. Secret: `Debug` shows its
+/// hash.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The route's pattern.
     pub route: Arc<str>,
@@ -26,6 +28,12 @@ pub struct Key {
     pub values: Vec<Vec<u8>>,
     /// Not 0 for a session that nobody can name (yet): it is its own.
     alone: u64,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.id())
+    }
 }
 
 impl Key {

@@ -1,6 +1,7 @@
 //! What reaches a session's task from outside: a small queue and a waker, for a channel per session costs more memory
 //! than all the rest of an idle session.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -25,6 +26,7 @@ pub enum Mail {
 pub struct Mailbox {
     /// The subprotocol that the session speaks.
     protocol: Option<HeaderValue>,
+    attached: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -40,6 +42,7 @@ impl Mailbox {
     pub(super) fn new(protocol: Option<HeaderValue>) -> Self {
         Self {
             protocol,
+            attached: AtomicBool::new(false),
             inner: Mutex::default(),
         }
     }
@@ -47,6 +50,16 @@ impl Mailbox {
     /// The subprotocol that the session speaks.
     pub fn protocol(&self) -> Option<HeaderValue> {
         self.protocol.clone()
+    }
+
+    /// Whether a page is attached, as far as the session's task has said; it tells others, and decides nothing.
+    pub(super) fn is_attached(&self) -> bool {
+        self.attached.load(Ordering::Relaxed)
+    }
+
+    /// Says whether a page is attached.
+    pub(super) fn set_attached(&self, attached: bool) {
+        self.attached.store(attached, Ordering::Relaxed);
     }
 
     /// Leaves a message; it comes back if the task has ended.

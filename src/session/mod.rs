@@ -1,4 +1,4 @@
-//! Sessions at work: the [`registry`] that finds or creates them, and the [`task`] that owns one.
+//! Sessions at work: the [`registry`] that finds or creates them, and the task that owns one.
 //!
 //! A session's task owns its state machine, its upstream socket and the attached page's socket; a message goes from
 //! socket to socket inside it. Everything else reaches it through its [`mailbox`].
@@ -7,10 +7,12 @@ pub mod attach;
 pub mod browser;
 mod farewell;
 pub mod key;
+mod lookalike;
 pub mod mailbox;
 mod page;
 pub mod pending;
 pub mod policy;
+pub mod query;
 pub mod registry;
 mod scratch;
 mod task;

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use hyper::Request;
 use hyper::http::response;
+use hyper::{Request, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::key::{Key, SessionId};
+use super::lookalike::Lookalikes;
 use super::mailbox::{Mail, Mailbox};
 use super::policy::policy;
 use super::task::SessionTask;
@@ -33,6 +34,7 @@ pub struct Sessions {
 #[derive(Debug)]
 struct Inner {
     slots: DashMap<Key, Slot>,
+    lookalikes: Lookalikes,
     tracker: TaskTracker,
 }
 
@@ -94,6 +96,7 @@ impl Sessions {
         Self {
             inner: Arc::new(Inner {
                 slots: DashMap::new(),
+                lookalikes: Lookalikes::new(),
                 tracker,
             }),
         }
@@ -160,17 +163,19 @@ async fn create(inner: Arc<Inner>, key: Key, route: Arc<Route>, queue: Arc<Queue
             continue;
         };
         let Waiter { offer, mut answer } = waiter;
+        let target = offer.uri().clone();
         let dialed = tokio::select! {
             dialed = dial::upgrade(&route.upstream, offer.into_parts().0, &inner.tracker) => dialed,
             () = abandoned(&mut answer, &queue) => continue,
         };
         match dialed {
-            Ok(upgraded) => return establish(inner, key, route, &queue, upgraded, answer),
+            Ok(upgraded) => return establish(inner, key, route, &queue, upgraded, answer, &target),
             Err(refused @ DialError::Refused(_)) => {
+                tracing::info!(route = %route.path.text, upstream = %route.upstream, cause = %refused, "no session");
                 let _ = answer.send(Err(refused.into()));
             }
             Err(error) => {
-                tracing::warn!(route = %route.path.text, upstream = ?route.upstream, cause = %error, "dial failed");
+                tracing::warn!(route = %route.path.text, upstream = %route.upstream, cause = %error, "dial failed");
                 let timeout = matches!(error, DialError::Timeout { .. });
                 let _ = answer.send(Err(error.into()));
                 inner.slots.remove_if(&key, |_, slot| is_dialing(slot, &queue));
@@ -201,12 +206,20 @@ fn establish(
     queue: &Arc<Queue>,
     upgraded: Upgraded,
     creator: oneshot::Sender<Result<Opened, OpenError>>,
+    target: &Uri,
 ) {
     let Upgraded { socket, read, head } = upgraded;
     let protocol = head.headers.get(hyper::header::SEC_WEBSOCKET_PROTOCOL).cloned();
     let mailbox = Arc::new(Mailbox::new(protocol.clone()));
     let id = key.id();
-    tracing::info!(session = %id, route = %route.path.text, "new session");
+    let like = inner
+        .lookalikes
+        .note(&key, target.path(), target.query().unwrap_or_default(), &mailbox);
+    let (like, parameter) = like.map_or((None, None), |(like, parameter)| {
+        (Some(like.to_string()), Some(parameter))
+    });
+    // a detached session that differs in one parameter only: that one is perhaps a token that rotates, and no id
+    tracing::info!(session = %id, route = %route.path, like, parameter, "new session");
     inner.slots.insert(key.clone(), Slot::Live(Arc::clone(&mailbox)));
     let now = Instant::now().into_std();
     let policy = policy(&route, &key);
@@ -276,7 +289,7 @@ impl Membership {
     pub(super) fn answered(&mut self, route: &Route, text: &[u8]) -> Naming {
         let chosen = route.key.iter().enumerate().find_map(|(index, part)| {
             let value = part.alternatives.iter().find_map(|source| match source {
-                KeySource::Answer(pointer) => pointer::text(text, pointer),
+                KeySource::Answer(pointer) => pointer::find_key(text, pointer),
                 _ => None,
             });
             Some((index, value?))

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Upstream;
+use crate::transport::fields::{single, tokens};
 use crate::transport::socket::Socket;
 
 /// Bound of name resolution and connect: an agent is near, and a page waits for the answer.
@@ -33,6 +34,11 @@ const MAX_HEAD: usize = 64 * 1024;
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(10));
+
+/// Bytes that no host acknowledges for so long end the connection. The heartbeats are such bytes, so a host that
+/// vanished is noticed; an agent whose process is busy is not harmed, for its kernel acknowledges.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
 
 /// An upstream connection whose 101 was verified.
 #[derive(Debug)]
@@ -78,6 +84,8 @@ pub async fn connect(upstream: &Upstream) -> io::Result<Socket> {
             let stream = TcpStream::connect(authority.as_str()).await?;
             stream.set_nodelay(true)?;
             SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
+            #[cfg(target_os = "linux")]
+            SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
             Ok(Socket::Tcp(stream))
         }
         Upstream::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
@@ -175,11 +183,12 @@ fn verify(offer: &HeaderMap, answer: &HeaderMap) -> Result<(), String> {
     let expected = offer
         .get(header::SEC_WEBSOCKET_KEY)
         .map(|key| derive_accept_key(key.as_bytes()));
-    let accept = single(answer, &header::SEC_WEBSOCKET_ACCEPT)?;
+    let only = |name: HeaderName| single(answer, &name).map_err(|why| format!("its {name} {why}"));
+    let accept = only(header::SEC_WEBSOCKET_ACCEPT)?;
     if accept.is_none() || accept != expected.as_deref() {
         return Err("its Sec-WebSocket-Accept does not belong to the key".into());
     }
-    if let Some(chosen) = single(answer, &header::SEC_WEBSOCKET_PROTOCOL)?
+    if let Some(chosen) = only(header::SEC_WEBSOCKET_PROTOCOL)?
         && !tokens(offer, &header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == chosen)
     {
         return Err(format!("it chose a subprotocol that was not offered: {chosen:?}"));
@@ -190,28 +199,5 @@ fn verify(offer: &HeaderMap, answer: &HeaderMap) -> Result<(), String> {
     Ok(())
 }
 
-/// The comma-separated, non-empty elements of all fields of one name (RFC 9110 5.6.1); a field that is not
-/// visible ASCII has none.
-fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let fields = headers
-        .get_all(name)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
-    fields
-        .flat_map(|field| field.split(','))
-        .map(str::trim)
-        .filter(|token| !token.is_empty())
-}
-
-/// The one field of a name that must not come twice.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, String> {
-    let mut fields = headers.get_all(name).into_iter();
-    match (fields.next(), fields.next()) {
-        (None, _) => Ok(None),
-        (Some(field), None) => match field.to_str() {
-            Ok(text) => Ok(Some(text.trim())),
-            Err(_) => Err(format!("its {name} is not ASCII")),
-        },
-        (Some(_), Some(_)) => Err(format!("its 101 has {name} twice")),
-    }
-}
+#[cfg(test)]
+mod tests;

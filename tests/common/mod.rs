@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use sessmux::config::{Config, KeyPart, KeySource, Overflow, PathPattern, ReplayMode, Route, Upstream};
-use sessmux::profile::Profile;
+use sessmux::config::{Config, KeyPart, KeySource, PathPattern, Route, Upstream};
 use sessmux::server::Server;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -158,28 +157,16 @@ pub struct Proxy {
 
 /// A route of every path to `upstream` with this key.
 pub fn route(upstream: SocketAddr, key: Vec<KeySource>) -> Route {
-    Route {
-        path: PathPattern::parse("/{*rest}").unwrap(),
-        key: key
-            .into_iter()
-            .map(|source| KeyPart {
-                alternatives: vec![source],
-            })
-            .collect(),
-        profile: Profile::default(),
-        replay_refresh: ReplayMode::All,
-        replay_blip: ReplayMode::Missed,
-        blip_1006: false,
-        grace: Duration::from_secs(60),
-        max_message: 1 << 20,
-        log_bytes: 1 << 20,
-        log_messages: 10_000,
-        overflow: Overflow::DropOldest,
-        acks: true,
-        fights: true,
-        subprotocol: None,
-        upstream: Upstream::Tcp(upstream.to_string()),
-    }
+    let mut route = Route::one_to_one(PathPattern::any(), Upstream::Tcp(upstream.to_string()));
+    route.key = key
+        .into_iter()
+        .map(|source| KeyPart {
+            alternatives: vec![source],
+        })
+        .collect();
+    route.max_message = 1 << 20;
+    route.log_bytes = 1 << 20;
+    route
 }
 
 /// A listener with this route alone.

@@ -16,10 +16,10 @@ fn origin(scheme: &str) -> Origin {
     }
 }
 
-fn fields(name: HeaderName, values: &[&str]) -> HeaderMap {
+fn fields(name: &HeaderName, values: &[&str]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for value in values {
-        headers.append(name.clone(), HeaderValue::from_str(value).unwrap());
+        headers.append(name, HeaderValue::from_str(value).unwrap());
     }
     headers
 }
@@ -55,7 +55,7 @@ fn what_is_set_is_read_back() {
     for name in [plain(), secure()] {
         let set = name.set(id);
         let pair = set.to_str().unwrap().split(';').next().unwrap();
-        let headers = fields(header::COOKIE, &["a=1; b=2", &format!("c=3; {pair}; d=4")]);
+        let headers = fields(&header::COOKIE, &["a=1; b=2", &format!("c=3; {pair}; d=4")]);
         assert_eq!(name.read(&headers), Some(id));
     }
 }
@@ -70,7 +70,7 @@ fn the_attributes_keep_it_from_scripts_and_other_sites() {
 
 #[test]
 fn only_well_formed_values_are_read() {
-    let read = |value: &str| plain().read(&fields(header::COOKIE, &[&format!("sessmux-8080={value}")]));
+    let read = |value: &str| plain().read(&fields(&header::COOKIE, &[&format!("sessmux-8080={value}")]));
     assert!(read(ID).is_some());
     for value in [
         "",
@@ -83,16 +83,16 @@ fn only_well_formed_values_are_read() {
     ] {
         assert_eq!(read(value), None, "{value}");
     }
-    let headers = fields(header::COOKIE, &[&format!("sessmux-8080=x; sessmux-8080={ID}")]);
+    let headers = fields(&header::COOKIE, &[&format!("sessmux-8080=x; sessmux-8080={ID}")]);
     assert!(plain().read(&headers).is_some(), "a broken value in front hides none");
-    let headers = fields(header::COOKIE, &[&format!("xsessmux-8080={ID}; sessmux-80801={ID}")]);
+    let headers = fields(&header::COOKIE, &[&format!("xsessmux-8080={ID}; sessmux-80801={ID}")]);
     assert_eq!(plain().read(&headers), None);
 }
 
 #[test]
 fn ours_are_stripped_and_all_else_keeps_its_bytes() {
     let strip = |values: &[&str]| {
-        let mut headers = fields(header::COOKIE, values);
+        let mut headers = fields(&header::COOKIE, values);
         strip(&mut headers);
         texts(&headers, header::COOKIE)
     };
@@ -124,7 +124,7 @@ fn stripping_leaves_opaque_bytes() {
 #[test]
 fn an_upstream_cannot_set_ours() {
     let mut headers = fields(
-        header::SET_COOKIE,
+        &header::SET_COOKIE,
         &[
             "a=1; Path=/",
             "sessmux-8080=evil; Path=/x",
@@ -141,7 +141,7 @@ fn an_upstream_cannot_set_ours() {
 #[test]
 fn answers_with_the_cookie_stay_out_of_shared_caches() {
     let give = |values: &[&str]| {
-        let mut headers = fields(header::CACHE_CONTROL, values);
+        let mut headers = fields(&header::CACHE_CONTROL, values);
         headers.insert(header::SET_COOKIE, HeaderValue::from_static("a=1"));
         give(&mut headers, &plain(), BrowserId::mint());
         assert_eq!(texts(&headers, header::SET_COOKIE).len(), 2);
@@ -169,6 +169,6 @@ fn answers_with_the_cookie_stay_out_of_shared_caches() {
 
 #[test]
 fn debug_shows_no_secret() {
-    let headers = fields(header::COOKIE, &[&format!("sessmux-8080={ID}")]);
+    let headers = fields(&header::COOKIE, &[&format!("sessmux-8080={ID}")]);
     assert_eq!(format!("{:?}", plain().read(&headers).unwrap()), "BrowserId(..)");
 }

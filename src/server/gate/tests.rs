@@ -199,10 +199,10 @@ fn bypass_by_case() {
         "host names have no case"
     );
     assert!(same("localhost:8080", "HTTP://LocalHost:8080"));
-    assert!(!same(
-        "localhost:8080",
-        "http://loca\u{17f}host:8080".replace('\u{17f}', "%C5%BF").as_str()
-    ));
+    assert!(
+        !same("localhost:8080", "http://loca%C5%BFhost:8080"),
+        "a long s is no s"
+    );
 }
 
 #[test]

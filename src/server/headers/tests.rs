@@ -2,7 +2,10 @@ use hyper::Request;
 
 use super::*;
 
-const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+const HOP: Hop = Hop {
+    client: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)),
+    scheme: "http",
+};
 
 fn head(target: &str, fields: &[(&str, &str)]) -> request::Parts {
     let mut request = Request::get(target);
@@ -52,7 +55,7 @@ fn hop_by_hop_fields_end_here() {
             ("x-kept", "1"),
         ],
     );
-    forward_request(&mut head, CLIENT);
+    forward_request(&mut head, HOP);
     assert_eq!(
         names(&head.headers),
         [
@@ -75,7 +78,7 @@ fn connection_cannot_name_identity_away() {
         "Authorization, cookie, host, origin, x-forwarded-for, forwarded",
     ));
     let mut head = head("/", &fields);
-    forward_request(&mut head, CLIENT);
+    forward_request(&mut head, HOP);
     for name in identity {
         assert!(head.headers.contains_key(name), "{name}");
     }
@@ -85,7 +88,7 @@ fn connection_cannot_name_identity_away() {
 #[test]
 fn an_acceptance_of_trailers_stays() {
     let mut head = head("/", &[("te", "gzip, Trailers"), ("connection", "TE, close")]);
-    forward_request(&mut head, CLIENT);
+    forward_request(&mut head, HOP);
     assert_eq!(head.headers[header::TE], "trailers");
     assert_eq!(head.headers[header::CONNECTION], "te");
 }
@@ -105,7 +108,13 @@ fn forwarding_fields_say_what_this_hop_saw() {
             ("x-real-ip", "10.0.0.1"),
         ],
     );
-    forward_request(&mut head, "::ffff:192.0.2.7".parse().unwrap());
+    forward_request(
+        &mut head,
+        Hop {
+            client: "::ffff:192.0.2.7".parse().unwrap(),
+            scheme: "https",
+        },
+    );
     assert_eq!(
         names(&head.headers),
         ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]
@@ -114,14 +123,14 @@ fn forwarding_fields_say_what_this_hop_saw() {
         head.headers.get_all(FORWARDED_FOR).iter().collect::<Vec<_>>(),
         ["192.0.2.7"]
     );
-    assert_eq!(head.headers[FORWARDED_PROTO], "http");
+    assert_eq!(head.headers[FORWARDED_PROTO], "https");
     assert_eq!(head.headers[FORWARDED_HOST], "a.example:8080");
 }
 
 #[test]
 fn an_absolute_target_becomes_path_and_host() {
     let mut head = head("http://b.example:81/p?q=1", &[("host", "a.example")]);
-    forward_request(&mut head, CLIENT);
+    forward_request(&mut head, HOP);
     assert_eq!(head.uri, "/p?q=1");
     assert_eq!(head.headers[header::HOST], "b.example:81");
     assert_eq!(head.version, Version::HTTP_11);
@@ -237,7 +246,7 @@ fn the_upgrade_goes_upstream_as_the_client_sent_it() {
             .headers
             .insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    let head = upgrade_request(&client, CLIENT);
+    let head = upgrade_request(&client, HOP);
     assert_eq!(head.uri, "/ws?session=1");
     assert_eq!(head.headers[header::CONNECTION], "Upgrade");
     assert_eq!(head.headers[header::UPGRADE], "websocket");

@@ -1,0 +1,99 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use sessmux::config::{Config, ConfigErrors, Flags};
+
+/// Reverse proxy that keeps agent sessions alive across page refreshes.
+///
+/// Stands beside an unmodified agent server and keeps one upstream connection per agent session, whatever happens to
+/// the browser. Settings come from flags, then SESSMUX_* variables, then the configuration file, then defaults: what is
+/// --log-bytes here is SESSMUX_LOG_BYTES in the environment, where commas separate a list, and log_bytes in the file,
+/// where a route may have its own.
+///
+/// Exit codes: 0 done, 64 bad configuration (nothing was bound), 69 cannot listen, 70 internal error.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Validate a configuration and say what it comes to, without binding anything
+    Check(Settings),
+    /// Run a demo agent with sessmux in front of it, and a page that shows both
+    Demo {
+        /// Where to listen
+        #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
+        listen: SocketAddr,
+    },
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Settings {
+    /// Configuration file (TOML)
+    #[arg(long, env = "SESSMUX_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Settings {
+    /// Loads the configuration, with the environment of the process.
+    pub(crate) fn load(&self) -> Result<Config, ConfigErrors> {
+        // what is not UTF-8 is no value of any setting, and the error shows it
+        let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        Config::load(self.config.as_deref(), variable, &self.flags)
+    }
+}
+
+/// How logs are written, to standard error.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Logs {
+    /// Form of the log
+    #[arg(
+        long,
+        env = "SESSMUX_LOG_FORMAT",
+        global = true,
+        default_value = "text",
+        value_name = "FORM"
+    )]
+    pub(crate) log_format: LogFormat,
+    /// What to log: error, warn, info, debug or trace, or a filter as of the env_filter of tracing-subscriber
+    #[arg(
+        long,
+        env = "SESSMUX_LOG",
+        global = true,
+        default_value = "info",
+        value_name = "LEVEL"
+    )]
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

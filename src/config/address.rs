@@ -1,0 +1,132 @@
+//! Addresses: agent servers and origins.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use hyper::Uri;
+
+/// Address of an agent server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Upstream {
+    /// `http://HOST[:PORT]`: the authority to connect to, port included.
+    Tcp(String),
+    /// `unix:PATH`.
+    Unix(PathBuf),
+}
+
+/// `scheme://host[:port]`, lower case, the scheme's default port made explicit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// `http` or `https`.
+    pub scheme: String,
+    /// Host without port; IPv6 in brackets.
+    pub host: String,
+    /// Port, explicit.
+    pub port: u16,
+}
+
+impl FromStr for Upstream {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.is_empty() {
+                Err("lacks the socket's path".into())
+            } else {
+                Ok(Self::Unix(path.into()))
+            };
+        }
+        let authority = text.strip_suffix('/').unwrap_or(text);
+        let origin: Origin = authority
+            .parse()
+            .map_err(|_| "is not http://HOST[:PORT] or unix:PATH, without path, query or user")?;
+        if origin.scheme == "https" {
+            return Err("https is not supported yet; use http://HOST:PORT or unix:PATH".into());
+        }
+        Ok(Self::Tcp(format!("{}:{}", origin.host, origin.port)))
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = "is not http://HOST[:PORT] or https://HOST[:PORT]";
+        let uri: Uri = text.parse().map_err(|_| form)?;
+        let scheme = uri.scheme_str().ok_or(form)?;
+        let authority = uri.authority().ok_or(form)?;
+        let default = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return Err(form.into()),
+        };
+        let rest = text.get(scheme.len() + 3..).unwrap_or_default();
+        if !rest.eq_ignore_ascii_case(authority.as_str()) || rest.contains('@') {
+            return Err(format!("{form}, without path, query or user"));
+        }
+        let port = match authority.port() {
+            Some(port) => port.as_str().parse().map_err(|_| form)?,
+            // a port that is none, or too large
+            None if authority.as_str().len() > authority.host().len() => return Err(form.into()),
+            None => default,
+        };
+        Ok(Self {
+            scheme: scheme.to_owned(),
+            host: authority.host().to_ascii_lowercase(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(authority) => write!(f, "http://{authority}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}:{}", self.scheme, self.host, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams() {
+        let parsed = |text: &str| text.parse::<Upstream>().map(|it| it.to_string());
+        assert_eq!(parsed("http://127.0.0.1:8000").unwrap(), "http://127.0.0.1:8000");
+        assert_eq!(parsed("http://agent/").unwrap(), "http://agent:80");
+        assert_eq!(parsed("http://[::1]:8000").unwrap(), "http://[::1]:8000");
+        assert_eq!(parsed("unix:/run/a.sock").unwrap(), "unix:/run/a.sock");
+        for text in [
+            "",
+            "127.0.0.1:8000",
+            "https://a",
+            "ftp://a",
+            "http://",
+            "http://a/b",
+            "http://a?b",
+            "http://u@a",
+            "http://a:",
+            "http://a:99999",
+            "unix:",
+        ] {
+            assert!(parsed(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn origins() {
+        let parsed = |text: &str| text.parse::<Origin>().map(|it| it.to_string());
+        assert_eq!(parsed("https://Agent.Example").unwrap(), "https://agent.example:443");
+        assert_eq!(parsed("http://localhost:3000").unwrap(), "http://localhost:3000");
+        assert!(parsed("https://a/").is_err() && parsed("null").is_err() && parsed("*").is_err());
+    }
+}

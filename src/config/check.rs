@@ -1,0 +1,144 @@
+//! Settings that contradict each other, and those that are risky.
+
+use std::net::SocketAddr;
+
+use super::{Config, ConfigError, KeyPart, KeySource, ReplayMode, Route, Upstream};
+use crate::profile::Role;
+
+/// Finds settings that cannot all hold, each well-formed by itself; `in_file` says that the routes are the file's.
+pub(super) fn contradictions(config: &Config, in_file: bool) -> Vec<ConfigError> {
+    let mut errors = Vec::new();
+    let mut error = |field: String, value: &dyn ToString, reason: String| {
+        let value = Some(value.to_string());
+        errors.push(ConfigError { field, value, reason });
+    };
+    if is_own(config.listen, &config.upstream) {
+        error("upstream".into(), &config.upstream, OWN.into());
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        let field = |name: &str| {
+            if in_file {
+                format!("route[{index}].{name}")
+            } else {
+                name.to_owned()
+            }
+        };
+        if route.upstream != config.upstream && is_own(config.listen, &route.upstream) {
+            error(field("upstream"), &route.upstream, OWN.into());
+        }
+        let mut earlier = config.routes[..index].iter().enumerate();
+        if let Some((other, earlier)) = earlier.find(|(_, earlier)| earlier.path.covers(&route.path)) {
+            let reason = format!(
+                "would never be reached: route[{other}], {}, has all of these paths",
+                earlier.path
+            );
+            error(field("path"), &route.path, reason);
+        }
+        for part in &route.key {
+            let foreign = !config.allow_origins.is_empty() && part.alternatives == [KeySource::Browser];
+            if foreign {
+                let reason = "pages of an allow_origin do not send the cookie that it is made of: name another key";
+                error(field("key"), part, reason.into());
+            }
+            if let Some(reason) = impossible_part(route, part) {
+                error(field("key"), part, reason);
+            }
+        }
+        for (name, mode) in [
+            ("replay_refresh", route.replay_refresh),
+            ("replay_blip", route.replay_blip),
+        ] {
+            if mode == ReplayMode::Turn {
+                error(
+                    field(name),
+                    &"turn",
+                    "needs a profile that knows turns, and none can yet".into(),
+                );
+            }
+        }
+        if route.profile.has(Role::HelloAnswer) && !route.profile.has(Role::Hello) {
+            let reason = "has a hello-answer rule and no hello rule that it would answer";
+            error(field("profile"), &route.profile.name, reason.into());
+        }
+        if let Some(name) = route.subprotocol.as_ref().filter(|_| !waits_for_first(route)) {
+            error(
+                field("subprotocol"),
+                name,
+                "only a route with a first: key names it".into(),
+            );
+        }
+    }
+    errors
+}
+
+/// Why an upstream cannot be the listener.
+const OWN: &str = "is where sessmux itself listens";
+
+/// Why a part of the route's key cannot give a value, or some of its alternatives never do.
+fn impossible_part(route: &Route, part: &KeyPart) -> Option<String> {
+    for source in &part.alternatives {
+        match source {
+            KeySource::PathCapture(name) if !route.path.captures(name) => {
+                return Some(format!("the route's path {} does not capture {name}", route.path));
+            }
+            KeySource::Answer(_) if !route.profile.has(Role::HelloAnswer) => {
+                return Some("needs a profile with a hello-answer rule".into());
+            }
+            _ => {}
+        }
+    }
+    let mut asked = part
+        .alternatives
+        .iter()
+        .filter(|source| !matches!(source, KeySource::Answer(_)));
+    let certain = asked.find(|source| is_always_there(source))?;
+    let unused = asked.next()?;
+    Some(format!("{unused} never counts: every request has {certain}"))
+}
+
+/// Tells whether every request has a value from here, so that no later alternative counts.
+fn is_always_there(source: &KeySource) -> bool {
+    matches!(source, KeySource::Path | KeySource::PathCapture(_) | KeySource::Query)
+}
+
+fn waits_for_first(route: &Route) -> bool {
+    let mut sources = route.key.iter().flat_map(|part| &part.alternatives);
+    sources.any(|source| matches!(source, KeySource::First(_)))
+}
+
+/// Tells whether an upstream is the listener, so that a request would run in circles.
+fn is_own(listen: SocketAddr, upstream: &Upstream) -> bool {
+    let Upstream::Tcp(authority) = upstream else {
+        return false;
+    };
+    let here = authority.replace("localhost:", "127.0.0.1:");
+    let Ok(address) = here.parse::<SocketAddr>() else {
+        return false;
+    };
+    let reaches = address.ip() == listen.ip() || (listen.ip().is_unspecified() && address.ip().is_loopback());
+    reaches && address.port() == listen.port()
+}
+
+impl Config {
+    /// What the operator should know about these settings, one line each, though they hold together.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.listen.ip().to_canonical().is_loopback() && self.public_origins.is_empty() {
+            warnings.push(format!(
+                "listen = {:?} is reached from other machines, and without public_origin under any name",
+                self.listen.to_string()
+            ));
+        }
+        for route in &self.routes {
+            let mut warn = |what: &str| warnings.push(format!("route {}: {what}", route.path));
+            if route.grace.is_zero() {
+                warn("grace = \"0\" ends a session with its page: no reload finds it again");
+            }
+            if route.replay_refresh == ReplayMode::Missed {
+                warn("replay_refresh = \"missed\" leaves a reloaded page without what it had shown before");
+            }
+        }
+        warnings
+    }
+}

@@ -1,0 +1,264 @@
+//! Layers to the one configuration.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+use super::file::File;
+use super::settings::{Given, Layer, Place};
+use super::{Config, ConfigError, ConfigErrors, Flags, KeyPart, KeySource, Origin, PathPattern, Route, Upstream};
+use super::{check, units, values};
+use crate::profile::Profile;
+
+/// Where to listen, if not told otherwise: on this machine only.
+const LISTEN: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 8080);
+
+impl Config {
+    /// What holds where a listener and an agent server are given and nothing else.
+    #[must_use]
+    pub fn plain(listen: SocketAddr, upstream: Upstream) -> Self {
+        let route = Route {
+            key: default_key(),
+            ..Route::one_to_one(PathPattern::any(), upstream.clone())
+        };
+        Self {
+            listen,
+            upstream,
+            public_origins: Vec::new(),
+            allow_origins: Vec::new(),
+            routes: vec![Arc::new(route)],
+        }
+    }
+
+    /// Reads and validates everything, without any effect: a file if there is one, then the environment, then
+    /// flags, each before the ones it follows. A route's own settings go before all of them.
+    ///
+    /// `variables` looks a variable of the environment up by its name.
+    ///
+    /// # Errors
+    ///
+    /// Everything wrong that could be found at once.
+    pub fn load(
+        file: Option<&Path>,
+        variables: impl Fn(&str) -> Option<String>,
+        flags: &Flags,
+    ) -> Result<Self, ConfigErrors> {
+        let read = file.map_or_else(|| Ok(File::default()), read).map_err(ConfigErrors)?;
+        let environment = Layer::from_environment(variables);
+        let defaults = [&flags.0, &environment, &read.defaults];
+        let mut loader = Loader {
+            base: file.and_then(Path::parent).unwrap_or(Path::new("")).to_owned(),
+            errors: Vec::new(),
+        };
+        let config = loader.config(defaults, &read.routes);
+        if loader.errors.is_empty() {
+            loader.errors = check::contradictions(&config, !read.routes.is_empty());
+        }
+        if loader.errors.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigErrors(loader.errors))
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<File, Vec<ConfigError>> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        vec![ConfigError {
+            field: "config".into(),
+            value: Some(path.display().to_string()),
+            reason: unreadable(&error),
+        }]
+    })?;
+    File::parse(path, &text)
+}
+
+fn unreadable(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".into(),
+        io::ErrorKind::InvalidData => "the file is not UTF-8".into(),
+        _ => format!("the file cannot be read: {error}"),
+    }
+}
+
+struct Loader {
+    /// Folder of the configuration file; relative paths in the file start here.
+    base: PathBuf,
+    errors: Vec<ConfigError>,
+}
+
+impl Loader {
+    /// Makes the configuration; wherever there is an error, it has a default.
+    fn config(&mut self, defaults: [&Layer; 3], routes: &[Layer]) -> Config {
+        let [flags, environment, file] = defaults;
+        let listen = self.value(&defaults, "listen", SocketAddr::from(LISTEN), values::address);
+        let upstream = self.upstream(&defaults);
+        let public_origins = self.values(&defaults, "public_origin", str::parse::<Origin>);
+        let allow_origins = self.values(&defaults, "allow_origin", str::parse::<Origin>);
+        let routes = if routes.is_empty() {
+            let every_path = PathPattern::any();
+            vec![Arc::new(self.route(every_path, &defaults))]
+        } else {
+            let route = |(index, route): (usize, &Layer)| {
+                let path = self.path(index, route);
+                Arc::new(self.route(path, &[route, flags, environment, file]))
+            };
+            routes.iter().enumerate().map(route).collect()
+        };
+        Config {
+            listen,
+            upstream,
+            public_origins: public_origins.unwrap_or_default(),
+            allow_origins: allow_origins.unwrap_or_default(),
+            routes,
+        }
+    }
+
+    fn route(&mut self, path: PathPattern, layers: &[&Layer]) -> Route {
+        let default = Route::one_to_one(path, self.upstream(layers));
+        let key = self.values(layers, "key", str::parse::<KeyPart>);
+        Route {
+            key: key.unwrap_or_else(default_key),
+            profile: self.profile(layers),
+            replay_refresh: self.value(layers, "replay_refresh", default.replay_refresh, values::replay),
+            replay_blip: self.value(layers, "replay_blip", default.replay_blip, values::replay),
+            blip_1006: self.value(layers, "blip", default.blip_1006, values::blip),
+            grace: self.value(layers, "grace", default.grace, units::duration),
+            max_message: self.value(layers, "max_message", default.max_message, values::max_message),
+            log_bytes: self.value(layers, "log_bytes", default.log_bytes, values::log_bytes),
+            log_messages: self.value(layers, "log_messages", default.log_messages, values::log_messages),
+            overflow: self.value(layers, "overflow", default.overflow, values::overflow),
+            acks: self.value(layers, "acks", default.acks, values::boolean),
+            fights: self.value(layers, "fights", default.fights, values::boolean),
+            subprotocol: self.value(layers, "subprotocol", default.subprotocol, values::subprotocol),
+            path: default.path,
+            upstream: default.upstream,
+        }
+    }
+
+    fn path(&mut self, index: usize, route: &Layer) -> PathPattern {
+        if route.get("path").is_none() {
+            self.error(ConfigError {
+                field: format!("route[{index}].path"),
+                value: None,
+                reason: "not given; \"/{*rest}\" is every path".into(),
+            });
+        }
+        self.value(&[route], "path", PathPattern::any(), PathPattern::parse)
+    }
+
+    fn upstream(&mut self, layers: &[&Layer]) -> Upstream {
+        let Some(given) = first(layers, "upstream") else {
+            self.error(ConfigError {
+                field: "upstream".into(),
+                value: None,
+                reason: "not given; --upstream http://127.0.0.1:8000 would name the agent server".into(),
+            });
+            return Upstream::Tcp(String::new());
+        };
+        match self.parsed("upstream", given, &str::parse::<Upstream>).pop() {
+            Some(Upstream::Unix(path)) => Upstream::Unix(self.relative(given.place, &path)),
+            Some(upstream) => upstream,
+            None => Upstream::Tcp(String::new()),
+        }
+    }
+
+    fn profile(&mut self, layers: &[&Layer]) -> Profile {
+        let Some(given) = first(layers, "profile") else {
+            return Profile::default();
+        };
+        let mut profile = Profile::default();
+        for name in &given.values {
+            match read_profile(&self.relative(given.place, Path::new(name))) {
+                Ok(read) => profile = read,
+                Err(reasons) => {
+                    for reason in reasons {
+                        self.invalid("profile", given, name, reason);
+                    }
+                }
+            }
+        }
+        profile
+    }
+
+    /// The value of a setting that has one; the default where none was given, or none that can be used.
+    fn value<T>(
+        &mut self,
+        layers: &[&Layer],
+        name: &'static str,
+        default: T,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> T {
+        let parsed = first(layers, name).and_then(|given| self.parsed(name, given, &parse).pop());
+        parsed.unwrap_or(default)
+    }
+
+    /// The values of a setting that has a list; `None` where none was given.
+    fn values<T>(
+        &mut self,
+        layers: &[&Layer],
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        first(layers, name).map(|given| self.parsed(name, given, &parse))
+    }
+
+    fn parsed<T>(&mut self, name: &'static str, given: &Given, parse: &impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let mut parsed = Vec::with_capacity(given.values.len());
+        for text in &given.values {
+            match parse(text) {
+                Ok(value) => parsed.push(value),
+                Err(reason) => self.invalid(name, given, text, reason),
+            }
+        }
+        parsed
+    }
+
+    fn invalid(&mut self, name: &'static str, given: &Given, text: &str, reason: String) {
+        self.error(ConfigError {
+            field: given.place.field(name),
+            value: Some(text.to_owned()),
+            reason,
+        });
+    }
+
+    /// Notes an error once: a default is looked at anew for every route that it holds for.
+    fn error(&mut self, error: ConfigError) {
+        if !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
+    }
+
+    /// A path where it was given: in the file relative to the file, else to the working directory.
+    fn relative(&self, place: Place, path: &Path) -> PathBuf {
+        match place {
+            Place::File | Place::Route(_) => self.base.join(path),
+            Place::Environment | Place::Flag => path.to_owned(),
+        }
+    }
+}
+
+/// What the first layer that has the setting gave.
+fn first<'a>(layers: &[&'a Layer], name: &str) -> Option<&'a Given> {
+    layers.iter().find_map(|layer| layer.get(name))
+}
+
+/// The key of a route for which none is configured: the browser, the path and the query.
+fn default_key() -> Vec<KeyPart> {
+    let sources = [KeySource::Browser, KeySource::Path, KeySource::Query];
+    let part = |source| KeyPart {
+        alternatives: vec![source],
+    };
+    sources.map(part).into()
+}
+
+/// Reads a profile, or tells all that is wrong with it.
+fn read_profile(path: &Path) -> Result<Profile, Vec<String>> {
+    let file = path.display();
+    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => vec![format!("there is no file {file}, and no built-in profiles exist yet")],
+        _ => vec![unreadable(&error)],
+    })?;
+    Profile::parse(&text).map_err(|errors| errors.iter().map(|error| format!("{file}:{error}")).collect())
+}

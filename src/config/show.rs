@@ -1,0 +1,65 @@
+//! What a configuration comes to, for `sessmux check`.
+
+use std::fmt;
+
+use super::{Config, Overflow, ReplayMode, Route};
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "listen = {}\nupstream = {}", self.listen, self.upstream)?;
+        for origin in &self.public_origins {
+            writeln!(f, "public_origin = {origin}")?;
+        }
+        for origin in &self.allow_origins {
+            writeln!(f, "allow_origin = {origin}")?;
+        }
+        self.routes.iter().try_for_each(|route| write!(f, "{route}"))
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key: Vec<String> = self.key.iter().map(ToString::to_string).collect();
+        writeln!(
+            f,
+            "\nroute {}\n  upstream = {}\n  key = {}",
+            self.path,
+            self.upstream,
+            key.join(" + ")
+        )?;
+        if !self.profile.name.is_empty() {
+            writeln!(
+                f,
+                "  profile = {} ({} rules)",
+                self.profile.name,
+                self.profile.rules.len()
+            )?;
+        }
+        writeln!(
+            f,
+            "  replay = {} after a refresh, {} after a blip{}",
+            name(self.replay_refresh),
+            name(self.replay_blip),
+            if self.blip_1006 { "; every 1006 is a blip" } else { "" }
+        )?;
+        let overflow = match self.overflow {
+            Overflow::DropOldest => "drop-oldest",
+            Overflow::Close => "close",
+        };
+        writeln!(
+            f,
+            "  grace = {:?}, max_message = {}, log = {} bytes or {} messages, overflow = {overflow}",
+            self.grace, self.max_message, self.log_bytes, self.log_messages
+        )?;
+        writeln!(f, "  acks = {}, fights = {}", self.acks, self.fights)
+    }
+}
+
+fn name(mode: ReplayMode) -> &'static str {
+    match mode {
+        ReplayMode::All => "all",
+        ReplayMode::Turn => "turn",
+        ReplayMode::Missed => "missed",
+        ReplayMode::None => "none",
+    }
+}

@@ -1,0 +1,144 @@
+//! Every setting there is.
+//!
+//! The file, the environment and the flags all read this table, so a setting has the same name everywhere:
+//! `log_bytes` in the file, `SESSMUX_LOG_BYTES`, `--log-bytes`.
+
+/// One setting.
+#[derive(Debug)]
+pub(super) struct Setting {
+    /// Its name, as the file has it.
+    pub(super) name: &'static str,
+    /// Its flag, without the dashes; none where it cannot be one.
+    pub(super) flag: Option<&'static str>,
+    /// Where it may stand.
+    pub(super) scope: Scope,
+    /// It has a list of values.
+    pub(super) many: bool,
+    /// What its value is, in the help of its flag.
+    pub(super) value: &'static str,
+    /// What it does, in the help of its flag.
+    pub(super) help: &'static str,
+}
+
+/// Where a setting may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Once, for all routes.
+    Global,
+    /// Once as the default of all routes, and in each.
+    Both,
+    /// In each route only.
+    Route,
+}
+
+/// Every setting there is.
+pub(super) static SETTINGS: [Setting; 18] = {
+    use Scope::{Both, Global, Route};
+    [
+        one(
+            "listen",
+            "listen",
+            Global,
+            "ADDRESS",
+            "Where to listen [default: 127.0.0.1:8080]",
+        ),
+        one(
+            "upstream",
+            "upstream",
+            Both,
+            "URL",
+            "The agent server: http://HOST[:PORT] or unix:PATH",
+        ),
+        many("public_origin", "public-origin", Global, "ORIGIN", PUBLIC_ORIGIN),
+        many(
+            "allow_origin",
+            "allow-origin",
+            Global,
+            "ORIGIN",
+            "Foreign origin that may open WebSockets (repeatable)",
+        ),
+        Setting {
+            flag: None,
+            ..one("path", "", Route, "PATTERN", "")
+        },
+        many("key", "key", Both, "SOURCE", KEY),
+        one("profile", "profile", Both, "FILE", "What messages mean: a profile file"),
+        one("replay_refresh", "replay-refresh", Both, "MODE", REPLAY_REFRESH),
+        one("replay_blip", "replay-blip", Both, "MODE", REPLAY_BLIP),
+        one("blip", "blip", Both, "CODE", BLIP),
+        one(
+            "grace",
+            "grace",
+            Both,
+            "TIME",
+            "How long a session without a page is kept [default: 1h]",
+        ),
+        one(
+            "max_message",
+            "max-message",
+            Both,
+            "SIZE",
+            "Largest message, both ways [default: 16MiB]",
+        ),
+        one(
+            "log_bytes",
+            "log-bytes",
+            Both,
+            "SIZE",
+            "Bound of a session's replay log [default: 8MiB]",
+        ),
+        one("log_messages", "log-messages", Both, "COUNT", LOG_MESSAGES),
+        one("overflow", "overflow", Both, "POLICY", OVERFLOW),
+        one(
+            "acks",
+            "acks",
+            Both,
+            "BOOL",
+            "Let browsers acknowledge delivery by ping [default: true]",
+        ),
+        one("fights", "fights", Both, "BOOL", FIGHTS),
+        one("subprotocol", "subprotocol", Both, "NAME", SUBPROTOCOL),
+    ]
+};
+
+const PUBLIC_ORIGIN: &str =
+    "Origin under which pages reach sessmux, exactly; needed behind an ingress that rewrites Host (repeatable)";
+const KEY: &str = "Part of the session key: path[:NAME], query[:NAME], header:NAME, cookie:NAME, first:/POINTER, \
+    answer:/POINTER or browser; A|B is the first that is there (repeatable) [default: browser, path, query]";
+const REPLAY_REFRESH: &str = "What a reloaded page is sent: all, turn, missed or none [default: all]";
+const REPLAY_BLIP: &str = "What a page is sent whose connection was cut: all, turn, missed or none [default: missed]";
+const BLIP: &str = "1006 judges every end without a close frame a blip; for pages that do not come through sessmux";
+const LOG_MESSAGES: &str = "Bound of a session's replay log in messages [default: 10000]";
+const OVERFLOW: &str = "When the log is full and no page is there: drop-oldest or close [default: drop-oldest]";
+const FIGHTS: &str = "Damp two pages that take a session from each other without end [default: true]";
+
+const SUBPROTOCOL: &str = "The subprotocol that a route with a first: key answers with";
+
+const fn one(name: &'static str, flag: &'static str, scope: Scope, value: &'static str, help: &'static str) -> Setting {
+    Setting {
+        name,
+        flag: Some(flag),
+        scope,
+        many: false,
+        value,
+        help,
+    }
+}
+
+const fn many(
+    name: &'static str,
+    flag: &'static str,
+    scope: Scope,
+    value: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting {
+        many: true,
+        ..one(name, flag, scope, value, help)
+    }
+}
+
+/// The setting of this name.
+pub(super) fn setting(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}

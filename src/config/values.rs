@@ -1,0 +1,79 @@
+//! Values of settings that are a word or a number.
+
+use std::net::SocketAddr;
+
+use super::units::size;
+use super::{Overflow, ReplayMode};
+
+/// The largest payload of a control frame, in bytes (RFC 6455 section 5.5): less is no limit for messages.
+const MAX_MESSAGE_MIN: usize = 125;
+/// Below this a log holds next to nothing.
+const LOG_BYTES_MIN: usize = 4096;
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse();
+    address.map_err(|_| "is not ADDRESS:PORT with an IP address, such as 127.0.0.1:8080 or [::1]:8080".into())
+}
+
+pub(super) fn replay(text: &str) -> Result<ReplayMode, String> {
+    match text {
+        "all" => Ok(ReplayMode::All),
+        "turn" => Ok(ReplayMode::Turn),
+        "missed" => Ok(ReplayMode::Missed),
+        "none" => Ok(ReplayMode::None),
+        _ => Err("is none of all, turn, missed, none".into()),
+    }
+}
+
+pub(super) fn blip(text: &str) -> Result<bool, String> {
+    match text {
+        "1006" => Ok(true),
+        _ => Err("is not \"1006\", an end without a close frame".into()),
+    }
+}
+
+pub(super) fn max_message(text: &str) -> Result<usize, String> {
+    at_least(MAX_MESSAGE_MIN, size(text)?)
+}
+
+pub(super) fn log_bytes(text: &str) -> Result<usize, String> {
+    at_least(LOG_BYTES_MIN, size(text)?)
+}
+
+fn at_least(least: usize, bytes: usize) -> Result<usize, String> {
+    if bytes < least {
+        return Err(format!("is below {least} bytes"));
+    }
+    Ok(bytes)
+}
+
+pub(super) fn log_messages(text: &str) -> Result<usize, String> {
+    let messages = text.parse().ok().filter(|&messages| messages > 0);
+    messages.ok_or_else(|| "is not a number above 0".into())
+}
+
+pub(super) fn overflow(text: &str) -> Result<Overflow, String> {
+    match text {
+        "drop-oldest" => Ok(Overflow::DropOldest),
+        "close" => Ok(Overflow::Close),
+        _ => Err("is neither drop-oldest nor close".into()),
+    }
+}
+
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "is neither true nor false".into())
+}
+
+pub(super) fn subprotocol(text: &str) -> Result<Option<String>, String> {
+    if is_token(text) {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err("is not a token".into())
+    }
+}
+
+/// Tells whether a text is a token (RFC 9110 section 5.6.2), as names of headers, cookies and subprotocols are.
+pub(super) fn is_token(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte);
+    !text.is_empty() && text.bytes().all(letter)
+}

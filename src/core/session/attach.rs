@@ -1,0 +1,237 @@
+//! Pages come and go: the one step in which an attach takes effect, and what a detach leaves behind.
+
+use std::time::Instant;
+
+use super::Session;
+use super::hello::Hello;
+use super::upstream::UpstreamEnd;
+use crate::core::ReplayMode;
+use crate::core::acks::Acks;
+use crate::core::cause::{Cause, Detached, PageFacts, Parting, judge};
+use crate::core::close::{self, Close};
+use crate::core::deadlines::{HEARTBEAT, JUDGE};
+use crate::core::log::{Log, Mark};
+use crate::core::outgoing::Outgoing;
+
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) since: Instant,
+    pub(super) acks: Acks,
+    pub(super) out: Outgoing,
+    /// The close frame that ends the session was queued.
+    pub(super) ending: bool,
+    /// Its browser dialled again and was told that messages were lost: it is not a blip any more.
+    gap_told: bool,
+}
+
+impl Attached {
+    /// How it ends, when its connection is cut.
+    fn cut(&self) -> Parting {
+        if self.gap_told { Parting::Gap } else { Parting::Cut }
+    }
+
+    /// What completes the frame that the page stands in, and whether the close that ends the session was sent or is
+    /// part of it.
+    fn rest(self, log: &Log) -> (Vec<u8>, bool) {
+        let closed = self.ending && self.out.has_begun_control();
+        (self.out.rest_of_frame(log), closed)
+    }
+}
+
+/// A page that asks to be attached.
+#[derive(Debug)]
+pub struct Newcomer {
+    /// When its 101 was sent.
+    pub since: Instant,
+    /// What is known of its browser.
+    pub facts: PageFacts,
+    /// Bytes to send ahead of everything else.
+    pub head: Vec<u8>,
+}
+
+/// Whether a newcomer is attached.
+#[derive(Debug)]
+pub enum Admission {
+    /// It is, by one step: older attachments can neither read nor write from here on.
+    Attached(Attachment),
+    /// It is not: send it `head`, then this close.
+    Refused(Vec<u8>, Close),
+    /// The session was ended on purpose by its last page, which is only now certain; upstream is to be closed with
+    /// that page's code, and the newcomer, whose head this is, starts a session of its own.
+    OnPurpose(Vec<u8>, Option<u16>),
+}
+
+/// A new attachment.
+#[derive(Debug)]
+pub struct Attachment {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Why the last one ended; `None` on the first attach.
+    pub cause: Option<Cause>,
+    /// Where replay starts.
+    pub from: Mark,
+    /// How many messages the replay holds.
+    pub replayed: u64,
+    /// How many earlier messages can no longer be replayed, of those that it should have been sent.
+    pub gap: u64,
+    /// What the attachment that it replaces is still to be sent ahead of its close 4001.
+    pub replaced: Option<Vec<u8>>,
+    /// The replaced attachment is or was sent the close that ended the session: no other may follow.
+    pub replaced_closed: bool,
+}
+
+/// What a detach leaves behind.
+#[derive(Debug)]
+pub struct Departure {
+    /// The rest of the frame that the page stood in, to be sent ahead of a close frame.
+    pub rest: Vec<u8>,
+    /// The page is or was sent the close that ended the session: no other may follow.
+    pub closed: bool,
+    /// Whether the session is over with it.
+    pub over: bool,
+}
+
+impl Session {
+    /// Attaches a page, if nothing speaks against it. The session must stand, or nobody be attached.
+    pub fn attach(&mut self, now: Instant, mut page: Newcomer) -> Admission {
+        let since = self.attached.as_ref().map(|attached| attached.since);
+        if let Some(since) = since {
+            let requested = page.facts.last_request.is_some_and(|at| at >= since);
+            if self.policy.fights && self.fights.turns_away(now, requested) {
+                return Admission::Refused(
+                    page.head,
+                    Close::new(close::REPLACED, "replaced too often; reload to return"),
+                );
+            }
+        }
+        let last = match &self.attached {
+            Some(attached) => Some(Detached {
+                at: now,
+                since: attached.since,
+                parting: attached.cut(),
+                resume: attached.acks.acknowledged(),
+            }),
+            None => self.last,
+        };
+        let cause = last.as_ref().map(|last| self.judge(last, page.facts));
+        if let (Some(Cause::OnPurpose), Some(Parting::Closed(code))) = (cause, last.map(|last| last.parting)) {
+            return Admission::OnPurpose(page.head, code);
+        }
+        let (from, lost) = self.replay_from(cause, last.as_ref());
+        if lost > 0 && cause == Some(Cause::Blip) {
+            match (&mut self.attached, &mut self.last) {
+                (Some(attached), _) => attached.gap_told = true,
+                (None, Some(last)) => last.parting = Parting::Gap,
+                (None, None) => {}
+            }
+            return Admission::Refused(
+                page.head,
+                Close::new(close::GAP, "messages were lost; reload to rebuild"),
+            );
+        }
+        self.epoch += 1;
+        let (replaced, replaced_closed) = self.attached.take().map(|old| old.rest(&self.log)).unzip();
+        if replaced.is_some() {
+            self.fights.takeover(now);
+        }
+        if let (Hello::Stands(record), Some(_)) = (&self.hello, cause) {
+            page.head.extend_from_slice(&record.answer);
+        }
+        if let Some(end) = &mut self.end {
+            end.reattached = true;
+        }
+        self.attached = Some(Attached {
+            since: page.since,
+            acks: Acks::new(self.epoch, from, now),
+            out: Outgoing::new(page.head, from),
+            ending: false,
+            gap_told: false,
+        });
+        self.deadlines.detached();
+        self.deadlines.judge = None;
+        self.deadlines.grace = None;
+        self.deadlines.ping_page = self.end.is_none().then(|| now + HEARTBEAT);
+        let replayed = self.log.boundary().position - from.position;
+        Admission::Attached(Attachment {
+            epoch: self.epoch,
+            cause,
+            from,
+            replayed,
+            gap: lost,
+            replaced,
+            replaced_closed: replaced_closed.unwrap_or(false),
+        })
+    }
+
+    /// Where the replay after a detach of this cause starts, and how many messages before that are lost to it.
+    fn replay_from(&self, cause: Option<Cause>, last: Option<&Detached>) -> (Mark, u64) {
+        let (base, after_hello) = (self.log.base(), self.after_hello);
+        let later = |one: Mark, other: Mark| if one.offset > other.offset { one } else { other };
+        let oldest = later(base, after_hello);
+        let wanted = match cause.map(|cause| self.policy.mode(cause)) {
+            None | Some(ReplayMode::All) => after_hello,
+            Some(ReplayMode::Turn) => self.turn.unwrap_or(self.log.boundary()),
+            Some(ReplayMode::Missed) => last.map_or(oldest, |last| last.resume),
+            Some(ReplayMode::None) => self.log.boundary(),
+        };
+        let lost = base.position.saturating_sub(wanted.position.max(after_hello.position));
+        (later(wanted, oldest), lost)
+    }
+
+    /// Judges a detach; one whose time to be judged has passed does not end the session any more.
+    pub(super) fn judge(&self, last: &Detached, facts: PageFacts) -> Cause {
+        match judge(last, facts, self.policy.blip_1006, self.policy.explicit_id) {
+            Cause::OnPurpose if self.judged => Cause::Refresh,
+            cause => cause,
+        }
+    }
+
+    /// The attachment of `epoch` is over.
+    pub fn detach(&mut self, now: Instant, epoch: u64, parting: Parting) -> Option<Departure> {
+        let attached = self.current(epoch).then(|| self.attached.take()).flatten()?;
+        let resume = attached.acks.acknowledged();
+        self.judged = false;
+        self.last = Some(Detached {
+            at: now,
+            since: attached.since,
+            parting: if parting == Parting::Cut {
+                attached.cut()
+            } else {
+                parting
+            },
+            resume,
+        });
+        let echoed = attached.ending && !attached.out.has_control() && self.is_echo(parting);
+        let shown = self.end.as_ref().is_some_and(|end| end.reattached);
+        let over = echoed || shown || self.policy.one_to_one || !self.stands();
+        let (rest, closed) = attached.rest(&self.log);
+        self.deadlines.detached();
+        self.deadlines.grace = Some(now + self.policy.grace);
+        if matches!(parting, Parting::Closed(None | Some(1000))) && self.end.is_none() {
+            self.deadlines.judge = Some(now + JUDGE);
+        }
+        if self.end.is_some() {
+            self.log.abandon_message();
+        }
+        self.log.shrink();
+        Some(Departure { rest, closed, over })
+    }
+
+    /// Whether a close answers upstream's: a page that leaves by itself says 1001, which crosses it.
+    fn is_echo(&self, parting: Parting) -> bool {
+        let away = Some(close::GOING_AWAY);
+        match (self.end(), parting) {
+            (Some(UpstreamEnd::Close(ours)), Parting::Closed(code)) => code != away || ours.code == away,
+            _ => false,
+        }
+    }
+
+    /// Whether `epoch` is that of the attached page; if not, what acts for it is discarded, and counted.
+    pub fn current(&mut self, epoch: u64) -> bool {
+        let current = self.attached.is_some() && epoch == self.epoch;
+        if !current {
+            self.counts.stale += 1;
+        }
+        current
+    }
+}

@@ -1,0 +1,86 @@
+//! The hello: said upstream once, and recorded for the pages that come later.
+
+use super::Session;
+use crate::core::log::Mark;
+
+/// Where a session stands with its hello.
+#[derive(Debug)]
+pub(super) enum Hello {
+    /// None is needed, or it was said, and answered if servers of this profile answer.
+    Stands(Record),
+    /// The first page has yet to say it.
+    Wanted,
+    /// It went upstream; the answer is awaited.
+    Sent(Record),
+}
+
+/// What later pages are shown of the first hello.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// Server messages from before it, which let a page say hello.
+    challenge: Vec<u8>,
+    /// The server's answer, and what it said since the hello before that; whole frames.
+    pub(super) answer: Vec<u8>,
+}
+
+/// What becomes of a hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HelloFate {
+    /// It goes upstream.
+    Forward,
+    /// It was said before, and is not said twice.
+    Absorb,
+}
+
+impl Session {
+    /// Whether another page may attach: the hello was said, and answered where servers answer.
+    pub fn stands(&self) -> bool {
+        matches!(self.hello, Hello::Stands(_))
+    }
+
+    /// Whether the server's answer to the hello is awaited.
+    pub fn awaits_hello_answer(&self) -> bool {
+        matches!(self.hello, Hello::Sent(_))
+    }
+
+    /// Server messages from before the first hello, which a page needs to say its own.
+    pub fn challenge(&self) -> &[u8] {
+        match &self.hello {
+            Hello::Stands(record) | Hello::Sent(record) => &record.challenge,
+            Hello::Wanted => &[],
+        }
+    }
+
+    /// The page said hello.
+    pub fn hello(&mut self) -> HelloFate {
+        if !matches!(self.hello, Hello::Wanted) {
+            self.counts.absorbed += 1;
+            return HelloFate::Absorb;
+        }
+        let mut record = Record::default();
+        let (oldest, before) = (self.log.base(), self.log.boundary());
+        self.log.copy(oldest.offset, before.offset, &mut record.challenge);
+        self.after_hello = before;
+        self.hello = if self.policy.hello_answer {
+            Hello::Sent(record)
+        } else {
+            Hello::Stands(record)
+        };
+        HelloFate::Forward
+    }
+
+    /// The server's answer to the first hello is the message that starts at the newest boundary and ends here; call
+    /// it before [`Self::received`] with `fin`. Pages that come later are shown it as it is, and what the server said
+    /// between hello and answer before it.
+    pub fn hello_answered(&mut self) {
+        if let Hello::Sent(record) = &mut self.hello {
+            let from = self.after_hello.offset.max(self.log.base().offset);
+            self.log.copy(from, self.log.tail(), &mut record.answer);
+            self.after_hello = Mark {
+                offset: self.log.tail(),
+                position: self.log.boundary().position + 1,
+            };
+            self.hello = Hello::Stands(std::mem::take(record));
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! One session: epochs, attachments, hello, replay, pauses and ends.
+//!
+//! Whatever a page does carries the epoch of its attachment; what acts for an older one changes nothing and is counted.
+//! This file has the state and its deadlines; [`attach`] has pages that come and go, [`hello`] what they say first,
+//! [`upstream`] and [`page`] the traffic with either side.
+
+pub mod attach;
+pub mod hello;
+pub mod page;
+pub mod upstream;
+
+use std::time::Instant;
+
+use super::Policy;
+use super::cause::{Cause, Detached, PageFacts, Parting};
+use super::deadlines::{Deadlines, FIRST_ATTACH, HEARTBEAT};
+use super::fights::Fights;
+use super::frame::{self, Opcode};
+use super::log::{Log, Mark};
+use attach::Attached;
+use hello::{Hello, Record};
+use upstream::End;
+
+pub use super::deadlines::Due;
+pub use attach::{Admission, Attachment, Departure, Newcomer};
+pub use hello::HelloFate;
+pub use upstream::{Received, UpstreamEnd};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Session {
+    policy: Policy,
+    log: Log,
+    epoch: u64,
+    attached: Option<Attached>,
+    last: Option<Detached>,
+    /// The time to judge `last` came, and it was not meant to end the session.
+    judged: bool,
+    hello: Hello,
+    /// The oldest message that a refresh may be sent: behind the hello record.
+    after_hello: Mark,
+    turn: Option<Mark>,
+    end: Option<End>,
+    fights: Fights,
+    deadlines: Deadlines,
+    counts: Counts,
+    /// Evicted messages that no [`Received::Logged`] has told of.
+    unreported: u64,
+}
+
+/// What was discarded or lost, over the session's life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events of older epochs.
+    pub stale: u64,
+    /// Messages evicted from the log.
+    pub evicted: u64,
+    /// Hellos that did not go upstream.
+    pub absorbed: u64,
+}
+
+impl Session {
+    /// A session whose upstream connection stands and to which nobody is attached.
+    pub fn new(policy: Policy, now: Instant) -> Self {
+        let deadlines = Deadlines {
+            grace: Some(now + FIRST_ATTACH),
+            ping_upstream: Some(now + HEARTBEAT),
+            ..Deadlines::default()
+        };
+        let hello = if policy.hello {
+            Hello::Wanted
+        } else {
+            Hello::Stands(Record::default())
+        };
+        Self {
+            policy,
+            log: Log::new(policy.log),
+            epoch: 0,
+            attached: None,
+            last: None,
+            judged: false,
+            hello,
+            after_hello: Mark::default(),
+            turn: None,
+            end: None,
+            fights: Fights::default(),
+            deadlines,
+            counts: Counts::default(),
+            unreported: 0,
+        }
+    }
+
+    /// The replay log.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The newest epoch; 0 before the first attach.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether a page is attached.
+    pub fn is_attached(&self) -> bool {
+        self.attached.is_some()
+    }
+
+    /// How upstream ended, if it has.
+    pub fn end(&self) -> Option<&UpstreamEnd> {
+        self.end.as_ref().map(|end| &end.how)
+    }
+
+    /// What was discarded or lost so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The session ends with its page from here on: nobody else can name it.
+    pub fn stay_one_to_one(&mut self) {
+        self.policy.one_to_one = true;
+    }
+
+    /// When [`Self::due`] is to be called next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let ack = self
+            .attached
+            .as_ref()
+            .filter(|attached| self.policy.acks && self.end.is_none() && !attached.out.has_control());
+        let ack = ack.and_then(|attached| attached.acks.due(self.log.boundary()));
+        self.deadlines.next().into_iter().chain(ack).min()
+    }
+
+    /// What is due at `now`; call it until it gives nothing. `facts` are of the browser whose page left last.
+    pub fn due(&mut self, now: Instant, facts: PageFacts) -> Option<Due> {
+        let deadlines = &mut self.deadlines;
+        if Deadlines::take(&mut deadlines.stall, now) {
+            return Some(Due::TooSlow);
+        }
+        if Deadlines::take(&mut deadlines.client_message, now) {
+            return Some(Due::IncompleteMessage);
+        }
+        if Deadlines::take(&mut deadlines.echo, now) {
+            return Some(Due::NoEcho);
+        }
+        if Deadlines::take(&mut deadlines.judge, now)
+            && let Some(last) = self.last
+            && let Parting::Closed(code) = last.parting
+        {
+            if self.judge(&last, facts) == Cause::OnPurpose {
+                return Some(Due::OnPurpose(code));
+            }
+            self.judged = true;
+        }
+        if Deadlines::take(&mut self.deadlines.grace, now) {
+            return Some(Due::GraceOver);
+        }
+        if Deadlines::take(&mut self.deadlines.ping_upstream, now) {
+            self.deadlines.ping_upstream = Some(now + HEARTBEAT);
+            return Some(Due::PingUpstream);
+        }
+        let attached = self.attached.as_mut().filter(|_| self.end.is_none())?;
+        if Deadlines::take(&mut self.deadlines.ping_page, now) {
+            self.deadlines.ping_page = Some(now + HEARTBEAT);
+            attached
+                .out
+                .push_control(&self.log, |out| frame::write(out, Opcode::Ping, &[], None));
+            return Some(Due::PagePing);
+        }
+        // one that would have to wait behind other control frames is due when those are on their way
+        if self.policy.acks
+            && !attached.out.has_control()
+            && let Some(payload) = attached.acks.ping(now, self.log.boundary())
+        {
+            attached
+                .out
+                .push_control_last(&self.log, |out| frame::write(out, Opcode::Ping, &payload, None));
+            return Some(Due::PagePing);
+        }
+        None
+    }
+}

@@ -1,0 +1,85 @@
+//! Traffic with the attached page: what to write to it, and the control frames that it sends.
+
+use std::io::IoSlice;
+use std::time::Instant;
+
+use super::Session;
+use super::upstream::UpstreamEnd;
+use crate::core::deadlines::{CLIENT_MESSAGE, ECHO};
+use crate::core::frame::{self, Opcode};
+
+impl Session {
+    /// Whether the page has sent part of a message; one that stays incomplete for 30 s is due.
+    pub fn client_message_open(&mut self, now: Instant, open: bool) {
+        if open {
+            self.deadlines.client_message.get_or_insert(now + CLIENT_MESSAGE);
+        } else {
+            self.deadlines.client_message = None;
+        }
+    }
+
+    /// The page sent a ping: it is answered, unless the page is being sent the end.
+    pub fn page_ping(&mut self, epoch: u64, payload: &[u8]) {
+        if !self.current(epoch) {
+            return;
+        }
+        if let Some(attached) = self.attached.as_mut().filter(|_| self.end.is_none()) {
+            attached
+                .out
+                .push_control(&self.log, |out| frame::write(out, Opcode::Pong, payload, None));
+        }
+    }
+
+    /// The page's browser answered a ping.
+    pub fn page_pong(&mut self, epoch: u64, payload: &[u8]) {
+        if !self.current(epoch) {
+            return;
+        }
+        if let Some(attached) = &mut self.attached {
+            attached.acks.pong(payload);
+        }
+    }
+
+    /// What to write to the page next, at most as many slices as `out` takes; returns how many.
+    pub fn slices<'a>(&'a mut self, now: Instant, out: &mut [IoSlice<'a>]) -> usize {
+        let Some(attached) = &mut self.attached else { return 0 };
+        let log = &self.log;
+        if let Some(end) = &self.end {
+            self.deadlines.echo.get_or_insert(now + ECHO);
+            if let UpstreamEnd::Close(close) = &end.how
+                && !attached.ending
+            {
+                attached.ending = attached.out.push_control_last(log, |out| close.write(out, None));
+            }
+        } else if self.policy.acks
+            && !attached.out.has_control()
+            && attached.out.cursor() < log.end()
+            && let Some(payload) = attached.acks.ping(now, log.boundary())
+        {
+            attached
+                .out
+                .push_control_last(log, |out| frame::write(out, Opcode::Ping, &payload, None));
+        }
+        attached.out.slices(log, out)
+    }
+
+    /// `written` bytes of what [`Self::slices`] gave are on their way.
+    pub fn wrote(&mut self, now: Instant, written: usize) {
+        if let Some(attached) = &mut self.attached {
+            attached.out.wrote(written, &self.log);
+            if self.end.is_some() && written > 0 {
+                self.deadlines.echo = Some(now + ECHO);
+            }
+        }
+    }
+
+    /// Whether the page has everything, and its connection is now to be ended as upstream's was, without a close frame,
+    /// and be detached as [`Parting::Cut`](crate::core::cause::Parting::Cut).
+    pub fn page_ends_abruptly(&self) -> bool {
+        matches!(self.end(), Some(UpstreamEnd::Abrupt))
+            && self
+                .attached
+                .as_ref()
+                .is_some_and(|attached| attached.out.is_empty(&self.log))
+    }
+}

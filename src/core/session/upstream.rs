@@ -1,0 +1,106 @@
+//! What comes from upstream: messages into the log, and the end.
+
+use std::time::Instant;
+
+use super::Session;
+use crate::core::Overflow;
+use crate::core::close::Close;
+use crate::core::deadlines::STALL;
+
+/// How the upstream connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpstreamEnd {
+    /// With this close frame, or for this reason of ours; the page gets the same.
+    Close(Close),
+    /// Without one, and so does the page's.
+    Abrupt,
+}
+
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) how: UpstreamEnd,
+    /// A page has attached since, and gets replay and end: when it leaves, the session is forgotten.
+    pub(super) reattached: bool,
+}
+
+/// What a complete frame from upstream brought about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// It is in the log; so many messages were evicted for it, or since the last one.
+    Logged(u64),
+    /// Nobody is attached, the log is full and the route ends sessions then: call [`Session::upstream_ended`] with
+    /// close 4009.
+    Overflow,
+}
+
+impl Session {
+    /// How many bytes may be read from upstream now; 0 while the page has too much to catch up on.
+    pub fn read_budget(&mut self, now: Instant) -> usize {
+        let cursor = self.attached.as_ref().map(|attached| attached.out.cursor());
+        let reader = cursor.filter(|_| self.end.is_none());
+        if reader.is_some_and(|cursor| self.log.room(cursor) == 0) {
+            // what the page has taken since may go
+            self.evict();
+        }
+        let room = reader.map_or(usize::MAX, |cursor| self.log.room(cursor));
+        if room > 0 {
+            self.deadlines.stall = None;
+        } else {
+            self.deadlines.stall.get_or_insert(now + STALL);
+        }
+        room
+    }
+
+    /// Appends bytes of the data frame being received, as they came over the wire.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.log.push(bytes);
+    }
+
+    /// The frames received are complete; with `fin` their message is.
+    pub fn received(&mut self, fin: bool) -> Received {
+        self.log.commit(fin);
+        let closes = self.policy.overflow == Overflow::Close && self.attached.is_none() && self.end.is_none();
+        if closes && self.log.overflows() {
+            return Received::Overflow;
+        }
+        self.evict();
+        Received::Logged(std::mem::take(&mut self.unreported))
+    }
+
+    fn evict(&mut self) {
+        let cursor = self.attached.as_ref().map(|attached| attached.out.cursor());
+        let evicted = self.log.evict(cursor);
+        self.counts.evicted += evicted;
+        self.unreported += evicted;
+    }
+
+    /// The upstream connection is over; only the first call counts. Returns whether the attached page has part of a
+    /// message that will never be complete: its connection must be aborted, and it be detached as [`Parting::Cut`](crate::core::cause::Parting::Cut).
+    pub fn upstream_ended(&mut self, how: UpstreamEnd) -> bool {
+        if self.end.is_some() {
+            return false;
+        }
+        let whole = self.log.boundary().offset;
+        let torn = self
+            .attached
+            .as_ref()
+            .is_some_and(|attached| attached.out.cursor() > whole);
+        if !torn {
+            self.log.abandon_message();
+            if let Some(attached) = &mut self.attached {
+                attached.out.rewind(&self.log);
+            }
+        }
+        // from here on the page is sent the rest and the end, and nothing else
+        self.deadlines.ping_upstream = None;
+        self.deadlines.ping_page = None;
+        self.deadlines.stall = None;
+        self.end = Some(End { how, reattached: false });
+        torn
+    }
+
+    /// A turn begins with the next upstream message.
+    pub fn turn_started(&mut self) {
+        self.turn = Some(self.log.boundary());
+    }
+}

@@ -1,0 +1,106 @@
+//! Start-up, commands, exit codes: parse and validate everything, then bind.
+
+mod cli;
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use sessmux::config::{Config, ConfigErrors};
+use sessmux::server::Server;
+use sessmux::{demo, shutdown};
+use tracing_subscriber::EnvFilter;
+
+use cli::{Cli, Command, LogFormat, Logs};
+
+/// Bad configuration or command line (`EX_USAGE` of sysexits).
+const USAGE: u8 = 64;
+/// Cannot listen (`EX_UNAVAILABLE`).
+const UNAVAILABLE: u8 = 69;
+/// A fault of ours (`EX_SOFTWARE`).
+const SOFTWARE: u8 = 70;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // help and version are no errors; if standard output is closed nobody reads why
+            let _ = error.print();
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if asked { ExitCode::SUCCESS } else { USAGE.into() };
+        }
+    };
+    if let Err(reason) = log_to_stderr(&cli.logs) {
+        eprintln!("log = {:?}: {reason}", cli.logs.log);
+        return USAGE.into();
+    }
+    match cli.command {
+        Some(Command::Check(settings)) => match settings.load() {
+            Ok(config) => {
+                // whoever closes the pipe early has read enough
+                let _ = write!(std::io::stdout(), "{config}");
+                for warning in config.warnings() {
+                    eprintln!("warning: {warning}");
+                }
+                ExitCode::SUCCESS
+            }
+            Err(error) => refuse(&error),
+        },
+        Some(Command::Demo { listen }) => serve(listen, async move { demo::run(listen, shutdown::on_signal()?).await }),
+        None => match cli.settings.load() {
+            Ok(config) => serve(config.listen, run(config)),
+            Err(error) => refuse(&error),
+        },
+    }
+}
+
+fn refuse(error: &ConfigErrors) -> ExitCode {
+    eprintln!("{error}");
+    USAGE.into()
+}
+
+/// Runs the proxy until a signal.
+async fn run(config: Config) -> std::io::Result<()> {
+    let (upstream, warnings) = (config.upstream.to_string(), config.warnings());
+    let server = Server::bind(config).await?;
+    let stop = shutdown::on_signal()?;
+    tracing::info!("listening on http://{}, upstream {upstream}", server.local_addr()?);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    server.run(stop).await;
+    Ok(())
+}
+
+fn serve(listen: SocketAddr, serving: impl Future<Output = std::io::Result<()>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("cannot start: {error}");
+            return SOFTWARE.into();
+        }
+    };
+    match runtime.block_on(serving) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("listen = \"{listen}\": {error}");
+            UNAVAILABLE.into()
+        }
+    }
+}
+
+fn log_to_stderr(logs: &Logs) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::builder().parse(&logs.log)?;
+    let stderr = std::io::stderr();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr);
+    match logs.log_format {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder.with_ansi(stderr.is_terminal()).init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! The task that owns a session: a hand-written future that moves messages from socket to socket.
+//!
+//! One poll goes round mailbox, deadlines, upstream queue, page queue, upstream socket, page socket, until nothing
+//! moves or its quantum is used up. Writes are polled, never awaited in line, so a stuck browser never holds the
+//! upstream reader.
+//! This file has the poll, the mail and the end; [`upstream_side`], [`page_side`] and [`time`] the rest.
+
+mod page_side;
+mod time;
+mod upstream_side;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+use super::attach::Attach;
+use super::browser::Browser;
+use super::farewell::farewell;
+use super::mailbox::Mail;
+use super::page::Page;
+use super::registry::Membership;
+use super::upstream::Upstream;
+use crate::config::Route;
+use crate::core::cause::Parting;
+use crate::core::close::{self, Close};
+use crate::core::session::{Admission, Newcomer, Session};
+use crate::transport::socket::Socket;
+
+/// How often one poll goes round before it lets other sessions run; 16 reads are 1 MiB.
+const QUANTUM: usize = 16;
+/// Slices per write: the head, a few slabs, a control frame.
+const SLICES: usize = 16;
+
+/// A page waits so long for a hello answer that another page's hello asked for.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// See the module. It ends when the session does.
+pub(super) struct SessionTask {
+    core: Session,
+    route: Arc<Route>,
+    membership: Membership,
+    upstream: Option<Upstream>,
+    page: Option<Page>,
+    /// Pages that came before the session stood, and until when each may wait.
+    waiting: Vec<(Instant, Box<Attach>)>,
+    /// The browser whose page was attached last.
+    browser: Option<Arc<Browser>>,
+    timer: Option<Pin<Box<Sleep>>>,
+    over: bool,
+}
+
+impl SessionTask {
+    /// A session over `socket`, from which `read` was read already.
+    pub(super) fn new(
+        core: Session,
+        route: Arc<Route>,
+        membership: Membership,
+        socket: Socket,
+        read: &[u8],
+        now: Instant,
+    ) -> Self {
+        let upstream = Upstream::new(socket, route.max_message);
+        let mut task = Self {
+            core,
+            route,
+            membership,
+            upstream: Some(upstream),
+            page: None,
+            waiting: Vec::new(),
+            browser: None,
+            timer: None,
+            over: false,
+        };
+        task.upstream_bytes(read, now);
+        task
+    }
+
+    fn round(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut moved = self.take_mail(cx, now);
+        moved |= self.fire(now);
+        moved |= self.flush_upstream(cx, now);
+        moved |= self.flush_page(cx, now);
+        moved |= self.read_upstream(cx, now);
+        moved |= self.read_page(cx, now);
+        moved
+    }
+
+    fn take_mail(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mail = self.membership.mailbox.take(cx.waker());
+        let moved = !mail.is_empty();
+        for mail in mail {
+            match mail {
+                Mail::Attach(attach) => self.attach(cx, attach, now),
+                Mail::Challenge(asked) => drop(asked.send(self.core.challenge().to_vec())),
+                Mail::Shutdown => {
+                    self.close_page(
+                        now,
+                        Some(&Close::new(close::RESTART, "sessmux restarts; try again")),
+                        Parting::Cut,
+                    );
+                    self.end(Some(&Close::new(close::GOING_AWAY, "")), "shutdown");
+                }
+            }
+        }
+        moved
+    }
+
+    fn attach(&mut self, cx: &mut Context<'_>, attach: Box<Attach>, now: Instant) {
+        if self.over {
+            return attach.give_back();
+        }
+        // what the older page sent before this one came belongs to the session (G7): "approve, then reload" approves
+        if self.page.is_some() {
+            while self.read_page(cx, now) {}
+        }
+        if self.over {
+            return attach.give_back();
+        }
+        if self.page.is_some() && !self.core.stands() {
+            self.waiting.push((now + ANSWER, attach));
+            return;
+        }
+        let mut attach = attach;
+        let newcomer = Newcomer {
+            since: attach.since,
+            facts: attach.facts(),
+            head: std::mem::take(&mut attach.head),
+        };
+        match self.core.attach(now, newcomer) {
+            Admission::Attached(it) => {
+                let older = self.page.take();
+                tracing::info!(
+                    session = %self.membership.id, epoch = it.epoch, cause = it.cause.map(|cause| cause.name()),
+                    from = it.from.position + 1, replay = it.replayed, gap = it.gap, takeover = older.is_some(), "attach"
+                );
+                if let (Some(older), Some(mut rest)) = (older, it.replaced) {
+                    if !it.replaced_closed {
+                        Close::new(close::REPLACED, "opened elsewhere").write(&mut rest, None);
+                    }
+                    farewell(&self.membership.tracker, older.socket, rest);
+                }
+                let Attach {
+                    socket,
+                    unread,
+                    browser,
+                    ..
+                } = *attach;
+                self.browser = browser;
+                self.membership.mailbox.set_attached(true);
+                self.page = Some(Page::new(socket, it.epoch, unread, self.route.max_message));
+            }
+            Admission::Refused(head, close) => {
+                tracing::info!(session = %self.membership.id, code = close.code, reason = %close.reason, "attach refused");
+                attach.head = head;
+                attach.turn_away(&self.membership.tracker, &close);
+            }
+            Admission::OnPurpose(head, code) => {
+                attach.head = head;
+                self.end(
+                    Some(&Close {
+                        code,
+                        reason: String::new(),
+                    }),
+                    "its page closed it",
+                );
+                attach.give_back();
+            }
+        }
+    }
+
+    fn end(&mut self, close: Option<&Close>, why: &str) {
+        if let Some(upstream) = self.upstream.take() {
+            let (socket, rest) = upstream.finish(close);
+            farewell(&self.membership.tracker, socket, rest);
+        }
+        if !self.over {
+            self.over = true;
+            tracing::info!(
+                session = %self.membership.id, why, positions = self.core.log().boundary().position,
+                evicted = self.core.counts().evicted, stale = self.core.counts().stale, "end"
+            );
+        }
+    }
+}
+
+impl Future for SessionTask {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let task = self.get_mut();
+        let now = tokio::time::Instant::now().into_std();
+        for _ in 0..QUANTUM {
+            let moved = task.round(cx, now);
+            if task.over {
+                return Poll::Ready(());
+            }
+            if !moved && task.arm(cx) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for SessionTask {
+    /// Also when it panics: the registry forgets the session, and whoever waits for it starts another.
+    fn drop(&mut self) {
+        let left = self.membership.leave();
+        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|(_, attach)| attach);
+        let mail = left.into_iter().filter_map(|mail| match mail {
+            Mail::Attach(attach) => Some(attach),
+            Mail::Challenge(_) | Mail::Shutdown => None,
+        });
+        waiting.chain(mail).for_each(|attach| attach.give_back());
+    }
+}

@@ -1,0 +1,170 @@
+//! The page's side of a session's task: writes what the log has for it, reads what it says, lets it go.
+
+use std::io::IoSlice;
+use std::task::Context;
+use std::time::Instant;
+
+use super::{SLICES, SessionTask};
+use crate::core::cause::Parting;
+use crate::core::close::{self, Close};
+use crate::core::frame::Opcode;
+use crate::core::session::HelloFate;
+use crate::profile::{Role, Side};
+use crate::session::farewell::farewell;
+use crate::session::page::{Message, payload};
+use crate::session::policy::first_is_hello;
+use crate::session::scratch;
+use crate::transport::reader::Event;
+
+impl SessionTask {
+    pub(super) fn flush_page(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut moved = false;
+        let mut failed = None;
+        while let Some(page) = &mut self.page {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.core.slices(now, &mut slices);
+            if count == 0 {
+                break;
+            }
+            match page.write(cx, &slices[..count]) {
+                None => return moved,
+                Some(Ok(written)) => {
+                    self.core.wrote(now, written);
+                    moved = true;
+                }
+                Some(Err(error)) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        if let Some(error) = failed {
+            self.drop_page(now, &format!("write failed: {error}"));
+            return true;
+        }
+        if self.page.is_some() && self.core.page_ends_abruptly() {
+            self.close_page(now, None, Parting::Cut);
+            return true;
+        }
+        moved
+    }
+
+    pub(super) fn read_page(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.upstream.as_ref().is_some_and(|upstream| !upstream.has_room()) {
+            return false;
+        }
+        scratch::with(|buffer| {
+            match self.page.as_mut().and_then(|page| page.read(cx, buffer)) {
+                None => return false,
+                Some(Ok(0)) => self.close_page(now, None, Parting::Cut),
+                Some(Ok(read)) => self.page_bytes(&buffer[..read], now),
+                Some(Err(error)) => self.drop_page(now, &format!("read failed: {error}")),
+            }
+            true
+        })
+    }
+
+    fn page_bytes(&mut self, mut bytes: &[u8], now: Instant) {
+        while let Some(page) = &mut self.page {
+            let epoch = page.epoch;
+            match page.reader.next(&mut bytes) {
+                Ok(Event::More) => {
+                    let open = page.reader.amid_message();
+                    self.core.client_message_open(now, open);
+                    return;
+                }
+                Ok(Event::Data(piece)) => {
+                    if let Some(message) = page.collect(&piece) {
+                        let first = !std::mem::replace(&mut page.spoke, true);
+                        self.core.client_message_open(now, false);
+                        self.client_message(&message, first);
+                    }
+                }
+                Ok(Event::Control(Opcode::Ping, payload)) => self.core.page_ping(epoch, &payload),
+                Ok(Event::Control(Opcode::Close, payload)) => match Close::parse(&payload) {
+                    Some(close) => {
+                        let parting = Parting::Closed(close.code);
+                        self.close_page(now, Some(&close), parting);
+                    }
+                    None => self.page_fault(now, close::PROTOCOL_ERROR, "bad close frame"),
+                },
+                Ok(Event::Control(_, payload)) => self.core.page_pong(epoch, &payload),
+                Err(fault) => self.page_fault(now, fault.code(), &fault.to_string()),
+            }
+        }
+    }
+
+    fn client_message(&mut self, message: &Message<'_>, first: bool) {
+        let Some(upstream) = &mut self.upstream else { return };
+        let route = &self.route;
+        let is_hello = if route.profile.has(Role::Hello) {
+            let mut text = Vec::new();
+            payload(message, &mut text);
+            route.profile.role(Side::Client, &text) == Some(Role::Hello)
+        } else {
+            first && first_is_hello(route)
+        };
+        if is_hello && self.core.hello() == HelloFate::Absorb {
+            tracing::debug!(session = %self.membership.id, "hello absorbed");
+            return;
+        }
+        upstream.send(message);
+    }
+
+    fn page_fault(&mut self, now: Instant, code: u16, what: &str) {
+        tracing::warn!(session = %self.membership.id, code, cause = what, "page broke the protocol");
+        // the reason names the offence to whoever debugs the page; it is short and ours
+        let reason = if code == close::TOO_BIG {
+            "message larger than max_message"
+        } else {
+            ""
+        };
+        self.close_page(now, Some(&Close::new(code, reason)), Parting::Cut);
+    }
+
+    /// Detaches the page with what completes its frame and `close`, and lets its socket go.
+    pub(super) fn close_page(&mut self, now: Instant, close: Option<&Close>, parting: Parting) {
+        let Some(page) = self.page.take() else { return };
+        let Some(departure) = self.core.detach(now, page.epoch, parting) else {
+            return;
+        };
+        let mut rest = departure.rest;
+        if let Some(close) = close.filter(|_| !departure.closed) {
+            close.write(&mut rest, None);
+        }
+        tracing::info!(
+            session = %self.membership.id, epoch = page.epoch, ?parting,
+            code = close.and_then(|close| close.code), position = self.core.log().boundary().position, "detach"
+        );
+        farewell(&self.membership.tracker, page.socket, rest);
+        self.departed(departure.over, parting);
+    }
+
+    /// Detaches the page and resets its connection.
+    pub(super) fn drop_page(&mut self, now: Instant, why: &str) {
+        let Some(page) = self.page.take() else { return };
+        let Some(departure) = self.core.detach(now, page.epoch, Parting::Cut) else {
+            return;
+        };
+        tracing::info!(session = %self.membership.id, epoch = page.epoch, why, "detach");
+        page.socket.reset();
+        self.departed(departure.over, Parting::Cut);
+    }
+
+    fn departed(&mut self, over: bool, parting: Parting) {
+        self.membership.mailbox.set_attached(false);
+        if over {
+            let code = match parting {
+                Parting::Closed(code) => code,
+                _ => Some(close::GOING_AWAY),
+            };
+            self.end(
+                Some(&Close {
+                    code,
+                    reason: String::new(),
+                }),
+                "its page left",
+            );
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Deadlines of a session's task: the core's, and those of pages that wait for it to stand.
+
+use std::task::Context;
+use std::time::Instant;
+
+use tokio::time::sleep_until;
+
+use super::SessionTask;
+use crate::core::cause::{PageFacts, Parting};
+use crate::core::close::{self, Close};
+use crate::core::frame::Opcode;
+use crate::core::session::Due;
+
+impl SessionTask {
+    fn facts(&self) -> PageFacts {
+        self.browser
+            .as_ref()
+            .map_or_else(PageFacts::default, |browser| browser.facts())
+    }
+
+    pub(super) fn fire(&mut self, now: Instant) -> bool {
+        let mut moved = false;
+        while let Some(due) = self.core.due(now, self.facts()) {
+            moved = true;
+            match due {
+                Due::TooSlow => {
+                    let close = Close::new(close::TOO_SLOW, "the page did not read for 10 s");
+                    self.close_page(now, Some(&close), Parting::Cut);
+                }
+                Due::IncompleteMessage => {
+                    let close = Close::new(close::TRY_LATER, "message incomplete after 30 s");
+                    self.close_page(now, Some(&close), Parting::Cut);
+                }
+                Due::NoEcho => self.drop_page(now, "did not echo the close"),
+                Due::OnPurpose(code) => self.end(
+                    Some(&Close {
+                        code,
+                        reason: String::new(),
+                    }),
+                    "its page closed it",
+                ),
+                Due::GraceOver => self.end(
+                    Some(&Close::new(close::GOING_AWAY, "")),
+                    "nobody came back within the grace",
+                ),
+                Due::PingUpstream => {
+                    if let Some(upstream) = &mut self.upstream {
+                        upstream.send_control(Opcode::Ping, &[]);
+                    }
+                }
+                Due::PagePing => {}
+            }
+        }
+        while let Some(index) = self.waiting.iter().position(|(until, _)| *until <= now) {
+            moved = true;
+            let (_, attach) = self.waiting.remove(index);
+            let close = Close::new(close::TRY_LATER, "the hello of another page is not answered");
+            attach.turn_away(&self.membership.tracker, &close);
+        }
+        moved
+    }
+
+    /// Waits for the next deadline; `false` if it has come already.
+    pub(super) fn arm(&mut self, cx: &mut Context<'_>) -> bool {
+        let next = self
+            .core
+            .next_deadline()
+            .into_iter()
+            .chain(self.waiting.iter().map(|(until, _)| *until))
+            .min();
+        let Some(next) = next.map(tokio::time::Instant::from_std) else {
+            return true;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
+        // left as it is when it fires earlier than needed: deadlines move back with every message
+        if timer.deadline() > next || timer.is_elapsed() {
+            timer.as_mut().reset(next);
+        }
+        timer.as_mut().poll(cx).is_pending()
+    }
+}

@@ -1,0 +1,157 @@
+//! The upstream side of a session's task: reads what the agent server says, sends what pages said.
+
+use std::task::Context;
+use std::time::Instant;
+
+use super::SessionTask;
+use crate::core::close::{self, Close};
+use crate::core::frame::Opcode;
+use crate::core::session::{Received, UpstreamEnd};
+use crate::profile::{Role, Side};
+use crate::session::farewell::farewell;
+use crate::session::mailbox::Mail;
+use crate::session::registry::Naming;
+use crate::session::scratch;
+use crate::transport::reader::Event;
+
+impl SessionTask {
+    pub(super) fn flush_upstream(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Some(upstream) = &mut self.upstream else {
+            return false;
+        };
+        match upstream.flush(cx) {
+            Ok(moved) => moved,
+            Err(error) => {
+                self.upstream_ended(now, UpstreamEnd::Abrupt, &format!("write failed: {error}"));
+                true
+            }
+        }
+    }
+
+    pub(super) fn read_upstream(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let budget = self.core.read_budget(now);
+        if budget == 0 {
+            return false;
+        }
+        scratch::with(|buffer| {
+            let limit = budget.min(buffer.len());
+            match self
+                .upstream
+                .as_mut()
+                .and_then(|upstream| upstream.read(cx, &mut buffer[..limit]))
+            {
+                None => return false,
+                Some(Ok(0)) => self.upstream_ended(now, UpstreamEnd::Abrupt, "it ended without a close frame"),
+                Some(Ok(read)) => self.upstream_bytes(&buffer[..read], now),
+                Some(Err(error)) => self.upstream_ended(now, UpstreamEnd::Abrupt, &format!("read failed: {error}")),
+            }
+            true
+        })
+    }
+
+    pub(super) fn upstream_bytes(&mut self, mut bytes: &[u8], now: Instant) {
+        let looks = self.route.profile.wants(Side::Server);
+        while let Some(upstream) = &mut self.upstream {
+            match upstream.reader.next(&mut bytes) {
+                Ok(Event::More) => return,
+                Ok(Event::Data(piece)) => {
+                    self.core.receive(&piece.carried.0[..piece.carried.1]);
+                    self.core.receive(piece.raw);
+                    if piece.ends_frame {
+                        if piece.ends_message && looks {
+                            self.look_at_server_message();
+                        }
+                        self.received(piece.ends_message, now);
+                    }
+                }
+                Ok(Event::Control(Opcode::Ping, payload)) => upstream.send_control(Opcode::Pong, &payload),
+                Ok(Event::Control(Opcode::Close, payload)) => match Close::parse(&payload) {
+                    Some(close) => self.upstream_ended(now, UpstreamEnd::Close(close), "upstream closed"),
+                    None => self.upstream_fault(now, close::PROTOCOL_ERROR, "bad close frame"),
+                },
+                // a pong: whatever upstream sends shows that it lives
+                Ok(Event::Control(..)) => {}
+                Err(fault) => self.upstream_fault(now, fault.code(), &fault.to_string()),
+            }
+        }
+    }
+
+    fn received(&mut self, fin: bool, now: Instant) {
+        match self.core.received(fin) {
+            Received::Logged(0) => {}
+            Received::Logged(evicted) => {
+                let total = self.core.counts().evicted;
+                // the first loss is worth a line; the rest is in the counters and in every attach line
+                if total == evicted {
+                    tracing::warn!(
+                        session = %self.membership.id, log_bytes = self.route.log_bytes,
+                        log_messages = self.route.log_messages, "log full: the oldest messages can no longer be replayed"
+                    );
+                }
+            }
+            Received::Overflow => {
+                let close = Close::new(close::GAP, "the session's log was full");
+                self.upstream_ended(now, UpstreamEnd::Close(close), "overflow = close: the log is full");
+            }
+        }
+    }
+
+    /// Gives the message that is complete but not yet committed its role.
+    fn look_at_server_message(&mut self) {
+        if !self.core.awaits_hello_answer() {
+            return;
+        }
+        let mut text = Vec::new();
+        self.core.log().payload(self.core.log().boundary().offset, &mut text);
+        if self.route.profile.role(Side::Server, &text) != Some(Role::HelloAnswer) {
+            return;
+        }
+        self.core.hello_answered();
+        let naming = self.membership.answered(&self.route, &text);
+        if naming == Naming::Taken {
+            self.core.stay_one_to_one();
+        }
+        for (_, attach) in std::mem::take(&mut self.waiting) {
+            if naming != Naming::Kept {
+                // it asked for another name than the session now has
+                attach.give_back();
+            } else if let Err(Mail::Attach(attach)) = self.membership.mailbox.post(Mail::Attach(attach)) {
+                // as mail it comes in behind the answer
+                attach.give_back();
+            }
+        }
+    }
+
+    fn upstream_fault(&mut self, now: Instant, code: u16, what: &str) {
+        if let Some(upstream) = self.upstream.take() {
+            let (socket, rest) = upstream.finish(Some(&Close::new(code, "")));
+            farewell(&self.membership.tracker, socket, rest);
+        }
+        let close = Close::new(close::UPSTREAM_FAULT, "the agent server broke the protocol");
+        self.upstream_ended(now, UpstreamEnd::Close(close), what);
+    }
+
+    fn upstream_ended(&mut self, now: Instant, how: UpstreamEnd, why: &str) {
+        if let Some(upstream) = self.upstream.take() {
+            let echo = match &how {
+                UpstreamEnd::Close(close) => Some(close.clone()),
+                UpstreamEnd::Abrupt => None,
+            };
+            let (socket, rest) = upstream.finish(echo.as_ref());
+            // a peer that ended without a close frame gets no bytes either
+            farewell(
+                &self.membership.tracker,
+                socket,
+                if echo.is_some() { rest } else { Vec::new() },
+            );
+        }
+        tracing::info!(session = %self.membership.id, ?how, why, "upstream ended");
+        if self.core.upstream_ended(how) {
+            self.drop_page(now, "upstream ended amid a message");
+        }
+        // before the first attach its page is on the way, and gets the end
+        if !self.core.is_attached() && !self.core.stands() && self.core.epoch() > 0 {
+            self.over = true;
+        }
+    }
+}

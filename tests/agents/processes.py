@@ -1,0 +1,94 @@
+"""Servers as child processes, and waiting for what they do."""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+from page import TIMEOUT
+
+ROOT = Path(__file__).resolve().parents[2]
+ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
+
+
+class Server:
+    """A child process that says `listening` and its address on its output, which is kept for reports."""
+
+    def __init__(self, command, *, cwd=None, env=None):
+        self.lines: deque[str] = deque(maxlen=2000)
+        self.port = 0
+        self._ready = threading.Event()
+        self._process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            cwd=cwd,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **(env or {})},
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if not self._ready.wait(TIMEOUT * 2) or not self.port:
+            self.stop()
+            raise AssertionError(f"{command[0]} did not say where it listens:\n{self.output()}")
+
+    def _read(self) -> None:
+        for line in self._process.stdout:
+            self.lines.append(line)
+            if not self.port and "listening" in line and (found := ADDRESS.search(line)):
+                self.port = int(found[1])
+                self._ready.set()
+        # The end of the output without an address: nothing more will come.
+        self._ready.set()
+
+    def output(self) -> str:
+        """The last lines that it wrote."""
+        return "".join(self.lines)
+
+    def stop(self) -> None:
+        """Ends it, and waits until it has ended."""
+        self._process.terminate()
+        try:
+            self._process.wait(3)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(TIMEOUT)
+        self._process.stdout.close()
+
+
+def binary() -> Path:
+    """The sessmux under test."""
+    return Path(os.environ.get("SESSMUX_BIN") or ROOT / "target" / "debug" / "sessmux")
+
+
+def get(port: int, path: str, method: str = "GET", body=None) -> dict:
+    """A JSON answer over HTTP."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    try:
+        connection.request(method, path, body=body)
+        response = connection.getresponse()
+        text = response.read()
+        assert response.status == 200, (method, path, response.status, text[:500])
+        return json.loads(text)
+    finally:
+        connection.close()
+
+
+def wait_until(what: str, condition, timeout: float = TIMEOUT):
+    """Asks until the condition gives something true, which is returned."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:.0f} s in vain until {what}; last: {value!r}")
+        time.sleep(0.01)

@@ -1,0 +1,215 @@
+"""ConnectOnion, unmodified, behind sessmux: the page reloads while a tool waits for approval."""
+
+import json
+import time
+import uuid
+
+import pytest
+from nacl.signing import SigningKey
+
+from conftest import HERE, python, sessmux
+from page import Browser
+from processes import Server, get, wait_until
+
+VERSIONS = ["0.8.5", "1.9.2"]
+
+
+class Host:
+    """One version of the framework, hosted on loopback, and the identity that may talk to it."""
+
+    def __init__(self, version: str, scratch):
+        self.version, self.scratch = version, scratch
+        self._key = SigningKey.generate()
+        self.caller = "0x" + self._key.verify_key.encode().hex()
+        command = [python(f"connectonion-{version}"), HERE / "connectonion_host.py", scratch, self.caller]
+        self.server = Server(command)
+        self.port = self.server.port
+        self.address = get(self.port, "/info")["address"]
+
+    def hello(self, session: str) -> dict:
+        """A CONNECT as the page signs one on every load: never the same twice."""
+        payload = {"timestamp": time.time(), "to": self.address}
+        canonical = json.dumps(payload, sort_keys=True, separators=(",", ":")).encode()
+        signature = self._key.sign(canonical).signature.hex()
+        return {"type": "CONNECT", "session_id": session, "payload": payload, "from": self.caller} | {
+            "signature": signature,
+            "timestamp": payload["timestamp"],
+        }
+
+    def effects(self) -> list[str]:
+        """The commands that the tool ran, in order."""
+        return self._noted("effects")
+
+    def sockets(self) -> int:
+        """How many WebSockets came to it."""
+        return len(self._noted("sockets"))
+
+    def _noted(self, name: str) -> list[str]:
+        file = self.scratch / name
+        return file.read_text().splitlines() if file.exists() else []
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def host(request, tmp_path_factory):
+    """The framework in each version."""
+    hosted = Host(request.param, tmp_path_factory.mktemp("host"))
+    yield hosted
+    hosted.server.stop()
+
+
+@pytest.fixture(scope="module")
+def mux(host, tmp_path_factory):
+    """sessmux in front of it."""
+    config = tmp_path_factory.mktemp("config") / "sessmux.toml"
+    profile = HERE / "connectonion.toml"
+    config.write_text(f'[[route]]\npath = "/ws"\nkey = ["first:/session_id"]\nprofile = "{profile}"\n')
+    server = sessmux(host.port, config)
+    yield server
+    server.stop()
+
+
+def open_page(browser: Browser, host: Host, session: str):
+    """What the framework's page does on every load."""
+    page = browser.open("/ws")
+    page.send(host.hello(session))
+    connected = page.until("CONNECTED")[-1]
+    assert connected["session_id"] == session
+    return page
+
+
+def prompt(page, command: str) -> dict:
+    """Asks for a tool and waits for its approval."""
+    page.send({"type": "INPUT", "input_id": uuid.uuid4().hex, "prompt": command})
+    return page.until("approval_needed")[-1]
+
+
+def approve(page, approval: dict) -> dict:
+    """Approves, and waits for the end of the turn."""
+    page.send({"type": "APPROVAL_RESPONSE", "approved": True, "scope": "once", "request_id": approval["id"]})
+    return page.until("OUTPUT")[-1]
+
+
+LEAVES = {
+    "reload": lambda page: page.close(1001),
+    "reload, old socket slower than the new": lambda page: page.begin_close(1001),
+    "reset": lambda page: page.reset(),
+    "no close frame": lambda page: page.vanish(),
+    "old socket still open": lambda page: None,
+}
+
+
+@pytest.mark.parametrize("leave", LEAVES.values(), ids=LEAVES.keys())
+def test_pending_approval_survives(host, browser, leave, tag):
+    """The founding case: approval pending, the page goes, comes back, sees it, approves; the tool runs once."""
+    before = host.sockets()
+    browser.load("/docs")
+    page = open_page(browser, host, tag)
+    asked = prompt(page, tag)
+    leave(page)
+    browser.load("/docs")
+    page = open_page(browser, host, tag)
+    shown = page.until("approval_needed")
+    assert shown[-1] == asked
+    assert [m["content"] for m in shown if m["type"] == "user_input"] == [tag]
+    output = approve(page, asked)
+    assert f"ran make {tag}" in output["result"]
+    assert host.effects().count(f"make {tag}") == 1
+    assert host.sockets() == before + 1
+
+
+def test_three_reloads_in_a_row_then_the_next_turn(host, browser, tag):
+    """Each reload shows the same approval; the turn after it works on the same connection."""
+    before = host.sockets()
+    page = open_page(browser, host, tag)
+    asked = prompt(page, tag)
+    for _ in range(3):
+        page.close(1001)
+        page = open_page(browser, host, tag)
+        assert page.until("approval_needed")[-1] == asked
+    approve(page, asked)
+    page.close(1001)
+    page = open_page(browser, host, tag)
+    assert f"ran make {tag}" in page.until("OUTPUT")[-1]["result"]
+    again = prompt(page, f"{tag}-again")
+    assert again["id"] != asked["id"]
+    approve(page, again)
+    assert [e for e in host.effects() if tag in e] == [f"make {tag}", f"make {tag}-again"]
+    assert host.sockets() == before + 1
+
+
+def test_away_while_the_turn_ends(host, browser, tag):
+    """Approve, then reload at once: what was decided counts, and the new page gets the answer."""
+    page = open_page(browser, host, tag)
+    asked = prompt(page, tag)
+    page.send({"type": "APPROVAL_RESPONSE", "approved": True, "scope": "once", "request_id": asked["id"]})
+    page.close(1001)
+    wait_until("the tool has run", lambda: f"make {tag}" in host.effects())
+    page = open_page(browser, host, tag)
+    assert f"ran make {tag}" in page.until("OUTPUT")[-1]["result"]
+    assert host.effects().count(f"make {tag}") == 1
+
+
+def test_reload_while_the_tool_runs(host, browser, tag):
+    """The tool goes on while its page is away, and its result and the answer come to the next page."""
+    slow = f"slow-{tag}"
+    page = open_page(browser, host, tag)
+    asked = prompt(page, slow)
+    page.send({"type": "APPROVAL_RESPONSE", "approved": True, "scope": "once", "request_id": asked["id"]})
+    wait_until("the tool runs", lambda: f"make {slow}" in host.effects())
+    page.reset()
+    page = open_page(browser, host, tag)
+    page.until("approval_needed")
+    page.close(1001)
+    (host.scratch / slow).touch()
+    page = open_page(browser, host, tag)
+    seen = page.until("OUTPUT")
+    assert [m["result"] for m in seen if m["type"] == "tool_result"] == [f"ran make {slow}"]
+    assert host.effects().count(f"make {slow}") == 1
+
+
+def test_another_browser_is_another_client(host, mux, browser, tag):
+    """Who knows the session's id alone gets a connection of their own and does not disturb the first."""
+    other = Browser(mux.port)
+    page = open_page(browser, host, tag)
+    asked = prompt(page, tag)
+    before = host.sockets()
+    foreign = other.open("/ws")
+    foreign.send({"type": "CONNECT", "session_id": tag})
+    assert foreign.until("ERROR")[-1]["message"].startswith("unauthorized")
+    assert host.sockets() == before + 1
+    approve(page, asked)
+    assert host.effects().count(f"make {tag}") == 1
+    other.quit()
+
+
+def test_the_older_tab_is_told(host, browser, tag):
+    """A second tab takes the session over with its prompt; the first is closed with 4001."""
+    first = open_page(browser, host, tag)
+    asked = prompt(first, tag)
+    second = open_page(browser, host, tag)
+    assert second.until("approval_needed")[-1] == asked
+    assert first.closed().code == 4001
+    approve(second, asked)
+    assert host.effects().count(f"make {tag}") == 1
+
+
+# Later versions show the approval again by themselves.
+@pytest.mark.parametrize("host", ["0.8.5"], indirect=True)
+def test_straight_a_reload_loses_the_approval(host, tag):
+    """Without sessmux a reload rejects the tool: what sessmux is for."""
+    browser = Browser(host.port)
+    page = open_page(browser, host, tag)
+    prompt(page, tag)
+    page.close(1001)
+    stored = wait_until("the turn ended", lambda: session_result(host, tag))
+    assert "connection closed" in stored.lower()
+    assert f"make {tag}" not in host.effects()
+    browser.quit()
+
+
+def session_result(host: Host, tag: str) -> str | None:
+    """How the newest finished turn of a session ended, as the host stored it."""
+    for stored in get(host.port, "/sessions")["sessions"]:
+        if stored["status"] == "done" and tag in stored["prompt"]:
+            return stored["result"]
+    return None

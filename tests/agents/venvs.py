@@ -1,0 +1,68 @@
+"""Virtual environments of the agent tests: one for each `requirements-NAME.txt` beside this file.
+
+They live in the user's cache folder, named by the hash of their pins, so that a changed pin makes a new
+one and an unchanged one is made once per machine. Run as a script it makes what is missing; imported it
+tells where an environment's Python is.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def names() -> list[str]:
+    """Every environment that has a requirements file."""
+    found = sorted(p.name.removeprefix("requirements-").removesuffix(".txt") for p in HERE.glob("requirements-*.txt"))
+    assert found, f"no requirements-*.txt in {HERE}"
+    return found
+
+
+def folder(name: str) -> Path:
+    """Where the environment is, or will be."""
+    # The interpreter is part of what was installed: its wheels are built for it.
+    pins = f"{sys.version_info[:2]}\n".encode() + (HERE / f"requirements-{name}.txt").read_bytes()
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "sessmux" / f"venv-{name}-{hashlib.sha256(pins).hexdigest()[:16]}"
+
+
+def python(name: str) -> Path | None:
+    """The environment's Python, or None where it is not complete."""
+    home = folder(name)
+    return home / "bin" / "python" if (home / "complete").exists() else None
+
+
+def make(name: str) -> str | None:
+    """Makes the environment unless it is complete; returns why it could not."""
+    home = folder(name)
+    if python(name):
+        return None
+    shutil.rmtree(home, ignore_errors=True)
+    pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    for command in ([sys.executable, "-m", "venv", home], [*pip, "-r", HERE / f"requirements-{name}.txt"]):
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            return f"{name}: {done.stdout.decode(errors='replace').strip()[-2000:]}"
+    (home / "complete").touch()
+    return None
+
+
+def main() -> int:
+    """Makes all that are missing, side by side, and prints the Python of the one that runs pytest."""
+    with ThreadPoolExecutor() as pool:
+        failures = [why for why in pool.map(make, names()) if why]
+    for why in failures:
+        print(why, file=sys.stderr)
+    runner = python("runner")
+    if runner:
+        print(runner)
+    return 0 if runner else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+//! The command line: what it prints and how it exits, where nothing is listened on.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs sessmux in the folder of the configuration fixtures, without the variables of whoever runs the tests.
+fn sessmux(variables: &[(&str, &str)], args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sessmux"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SESSMUX_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config"))
+        .envs(variables.iter().copied())
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+/// Exit code, standard output, standard error.
+fn said(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn check_shows_what_a_file_comes_to() {
+    let (code, out, err) = said(&sessmux(&[], &["check", "--config", "valid/routes.toml"]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    for line in [
+        "listen = 127.0.0.1:8080",
+        "upstream = http://127.0.0.1:8000",
+        "route /ws/{id}",
+        "  key = path:id",
+        "route /ws-first",
+        "  key = first:/session_id",
+    ] {
+        assert!(out.lines().any(|shown| shown == line), "{line}\n{out}");
+    }
+    assert!(out.contains("profile = init"), "{out}");
+}
+
+#[test]
+fn check_reads_the_environment_and_flags_go_before_it() {
+    let variables = [
+        ("SESSMUX_CONFIG", "valid/minimal.toml"),
+        ("SESSMUX_LISTEN", "127.0.0.1:1111"),
+        ("SESSMUX_KEY", "query:sid"),
+    ];
+    let (code, out, _) = said(&sessmux(&variables, &["check", "--listen", "127.0.0.1:2222"]));
+    assert_eq!(code, Some(0));
+    assert!(
+        out.contains("listen = 127.0.0.1:2222\n") && out.contains("key = query:sid\n"),
+        "{out}"
+    );
+}
+
+#[test]
+fn check_does_not_listen() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let output = sessmux(&[], &["check", "--config", "valid/minimal.toml", "--listen", &listen]);
+    assert_eq!(said(&output).0, Some(0));
+}
+
+#[test]
+fn check_warns_and_still_succeeds() {
+    let output = sessmux(&[], &["check", "--config", "valid/minimal.toml", "--grace", "0"]);
+    let (code, _, err) = said(&output);
+    assert_eq!(code, Some(0));
+    assert!(err.starts_with("warning: route /{*rest}: grace"), "{err}");
+}
+
+#[test]
+fn a_bad_configuration_is_64_with_or_without_check() {
+    for command in [&["check"][..], &[]] {
+        let args = [command, &["--config", "invalid/key-pointer.toml", "--acks", "maybe"]].concat();
+        let (code, out, err) = said(&sessmux(&[], &args));
+        assert_eq!((code, out.as_str()), (Some(64), ""));
+        assert_eq!(
+            err,
+            "--acks = \"maybe\": is neither true nor false\n\
+             route[1].key = \"first:session_id\": a JSON pointer begins with /\n"
+        );
+    }
+}
+
+#[test]
+fn a_profile_of_the_file_does_not_lend_its_folder_to_a_flag() {
+    let output = sessmux(
+        &[],
+        &[
+            "check",
+            "--config",
+            "valid/routes.toml",
+            "--profile",
+            "../profiles/init.toml",
+        ],
+    );
+    let (code, _, err) = said(&output);
+    assert_eq!(code, Some(64));
+    assert!(
+        err.starts_with("--profile = \"../profiles/init.toml\": there is no file"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_bad_command_line_is_64() {
+    for args in [
+        &["--bogus"][..],
+        &["serve"],
+        &["--upstream"],
+        &["--upstream", "http://a", "--upstream", "http://b"],
+        &["--upstream", "http://a", "check"],
+        &["check", "--log-format", "xml"],
+        &["check", "--log", "a=b=c"],
+        &["demo", "--listen", "here"],
+    ] {
+        let (code, out, err) = said(&sessmux(&[], args));
+        assert_eq!((code, out.as_str()), (Some(64), ""), "{args:?}: {err}");
+        assert!(!err.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let (code, out, _) = said(&sessmux(&[], &["--help"]));
+    assert_eq!(code, Some(0));
+    for flag in [
+        "--config",
+        "--upstream",
+        "--listen",
+        "--key",
+        "--replay-refresh",
+        "--log-bytes",
+        "--public-origin",
+    ] {
+        assert!(out.contains(flag), "{flag}\n{out}");
+    }
+    let (code, out, _) = said(&sessmux(&[], &["--version"]));
+    assert_eq!(
+        (code, out.trim()),
+        (Some(0), concat!("sessmux ", env!("CARGO_PKG_VERSION")))
+    );
+}
+
+#[test]
+fn a_port_in_use_is_69_and_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let (code, _, err) = said(&sessmux(
+        &[],
+        &["--upstream", "http://127.0.0.1:9", "--listen", &listen],
+    ));
+    assert_eq!(code, Some(69));
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(err.contains(&format!("listen = \"{listen}\"")), "{err}");
+}

@@ -1,0 +1,243 @@
+//! Configuration: which source counts, what is accepted, and what is said of that which is not.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Command, FromArgMatches};
+use sessmux::config::{Config, ConfigErrors, Flags, Overflow, ReplayMode, Upstream};
+
+/// Loads a file with variables and flags given here, whatever the environment of the tests is.
+fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Result<Config, ConfigErrors> {
+    let variables: HashMap<_, _> = variables.iter().copied().collect();
+    let command = Flags::augment_args(Command::new("sessmux").no_binary_name(true));
+    let matches = command.try_get_matches_from(flags).unwrap();
+    let flags = Flags::from_arg_matches(&matches).unwrap();
+    Config::load(file, |name| variables.get(name).map(ToString::to_string), &flags)
+}
+
+fn refused(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Vec<String> {
+    let errors = load(file, variables, flags).unwrap_err();
+    errors.to_string().lines().map(str::to_owned).collect()
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/config")
+        .join(name)
+}
+
+/// The fixtures of a folder; never none, so that no loop over them passes for lack of any.
+fn fixtures(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(fixture(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let files: Vec<_> = entries
+        .filter(|path| path.extension() == Some(OsStr::new("toml")))
+        .collect();
+    assert!(!files.is_empty(), "no fixtures in {folder}");
+    files
+}
+
+#[test]
+fn valid_files_load() {
+    for file in fixtures("valid") {
+        if let Err(errors) = load(Some(&file), &[], &[]) {
+            panic!("{}:\n{errors}", file.display());
+        }
+    }
+}
+
+#[test]
+fn invalid_files_are_refused_for_the_reason_they_expect() {
+    for file in fixtures("invalid") {
+        let text = fs::read_to_string(&file).unwrap();
+        let expected = text.lines().next().and_then(|line| line.strip_prefix("# expect: "));
+        let expected = expected.unwrap_or_else(|| panic!("{} expects nothing", file.display()));
+        let expected = expected
+            .replace("FILE", &file.display().to_string())
+            .replace("FOLDER", &file.parent().unwrap().display().to_string());
+        let errors = refused(Some(&file), &[], &[]);
+        assert!(
+            errors.iter().any(|error| error.starts_with(&expected)),
+            "{}: expected\n{expected}\nin\n{}",
+            file.display(),
+            errors.join("\n")
+        );
+    }
+}
+
+#[test]
+fn defaults_give_way_to_the_file_the_file_to_the_environment_and_that_to_flags() {
+    let file = fixture("valid/everything.toml");
+    let variables = [("SESSMUX_GRACE", "2m"), ("SESSMUX_UPSTREAM", "http://from-env")];
+    let flags = ["--upstream", "http://from-flag", "--grace", "3m"];
+
+    // `/{*rest}` of the file says nothing itself
+    let last = |config: &Config| config.routes.last().unwrap().grace;
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    assert_eq!(last(&load(None, &[], &flags[..2]).unwrap()), minutes(60));
+    assert_eq!(last(&load(Some(&file), &[], &[]).unwrap()), Duration::from_secs(90));
+    assert_eq!(last(&load(Some(&file), &variables, &[]).unwrap()), minutes(2));
+    assert_eq!(last(&load(Some(&file), &variables, &flags).unwrap()), minutes(3));
+    assert_eq!(last(&load(None, &variables, &flags[..2]).unwrap()), minutes(2));
+
+    let both = load(Some(&file), &variables, &flags).unwrap();
+    assert_eq!(both.upstream, Upstream::Tcp("from-flag:80".into()));
+    assert_eq!(
+        both.routes[0].grace,
+        Duration::ZERO,
+        "what a route says of itself counts"
+    );
+    assert_eq!(both.routes[0].upstream, Upstream::Tcp("other:80".into()));
+}
+
+#[test]
+fn an_empty_variable_is_none() {
+    let config = load(None, &[("SESSMUX_GRACE", ""), ("SESSMUX_UPSTREAM", "http://a")], &[]).unwrap();
+    assert_eq!(config.routes[0].grace, Duration::from_secs(3600));
+}
+
+#[test]
+fn lists_are_repeated_flags_or_separated_by_commas_and_replace_each_other() {
+    let key = |variables: &[(&str, &str)], flags: &[&str]| {
+        let config = load(None, variables, &[&["--upstream", "http://a"], flags].concat()).unwrap();
+        let parts = config.routes[0].key.iter().map(ToString::to_string);
+        parts.collect::<Vec<_>>()
+    };
+    let variables = [("SESSMUX_KEY", "query:a, header:b|browser")];
+    assert_eq!(key(&[], &[]), ["browser", "path", "query"]);
+    assert_eq!(key(&variables, &[]), ["query:a", "header:b|browser"]);
+    assert_eq!(
+        key(&variables, &["--key", "cookie:c", "--key", "path"]),
+        ["cookie:c", "path"]
+    );
+    assert_eq!(key(&[], &["--key", "first:/a,b"]), ["first:/a,b"]);
+}
+
+#[test]
+fn every_setting_of_a_file_arrives() {
+    let config = load(Some(&fixture("valid/everything.toml")), &[], &[]).unwrap();
+    assert_eq!(config.listen.to_string(), "[::1]:0");
+    assert_eq!(
+        config.upstream,
+        Upstream::Unix(fixture("valid/agent.sock")),
+        "relative to the file"
+    );
+    assert_eq!(config.public_origins.len(), 2);
+    assert_eq!(config.allow_origins[0].to_string(), "https://embed.example.org:443");
+
+    let defaults = config.routes.last().unwrap();
+    let key: Vec<_> = defaults.key.iter().map(ToString::to_string).collect();
+    assert_eq!(key, ["header:x-user", "cookie:sid|query:sid"]);
+    assert_eq!(defaults.profile.name, "init");
+    assert_eq!(defaults.replay_refresh, ReplayMode::None);
+    assert_eq!(defaults.replay_blip, ReplayMode::All);
+    assert!(defaults.blip_1006);
+    assert_eq!(defaults.max_message, 1 << 30);
+    assert_eq!(defaults.log_bytes, 65_536);
+    assert_eq!(defaults.log_messages, 10);
+    assert_eq!(defaults.overflow, Overflow::Close);
+    assert!(!defaults.acks && !defaults.fights);
+    assert_eq!(defaults.subprotocol, None);
+
+    let own = &config.routes[0];
+    assert_eq!(own.replay_refresh, ReplayMode::All);
+    assert_eq!(own.replay_blip, ReplayMode::Missed);
+    assert_eq!(own.max_message, 125);
+    assert_eq!(own.log_bytes, 4096);
+    assert_eq!(own.log_messages, 1);
+    assert_eq!(own.overflow, Overflow::DropOldest);
+    assert!(own.acks && own.fights);
+
+    assert_eq!(config.routes[1].profile.name, "answer");
+    assert_eq!(config.routes[1].subprotocol.as_deref(), Some("rpc.v1"));
+}
+
+#[test]
+fn defaults_are_one_route_for_every_path() {
+    let config = load(None, &[], &["--upstream", "http://127.0.0.1:8000"]).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert!(config.public_origins.is_empty() && config.allow_origins.is_empty());
+    let [route] = &config.routes[..] else {
+        panic!("{} routes", config.routes.len());
+    };
+    assert!(route.path.matches("/").is_some() && route.path.matches("/any/path").is_some());
+    assert_eq!(route.log_bytes, 8 << 20);
+    assert_eq!(route.log_messages, 10_000);
+    assert_eq!(route.max_message, 16 << 20);
+    assert_eq!(
+        (route.replay_refresh, route.replay_blip),
+        (ReplayMode::All, ReplayMode::Missed)
+    );
+    assert!(route.acks && route.fights && !route.blip_1006);
+    assert_eq!(config.warnings(), [""; 0]);
+    let plain = Config::plain(config.listen, config.upstream.clone());
+    assert_eq!(plain.to_string(), config.to_string());
+}
+
+#[test]
+fn a_relative_path_starts_where_it_was_written() {
+    // there is a ../profiles/init.toml beside the file's folder and none beside the working directory
+    let file = fixture("valid/routes.toml");
+    assert_eq!(load(Some(&file), &[], &[]).unwrap().routes[1].profile.name, "init");
+    let profile = "../profiles/init.toml";
+    let expected = format!("there is no file {profile}, and no built-in profiles exist yet");
+    for (variables, flags, field) in [
+        (&[][..], &["--profile", profile][..], "--profile"),
+        (&[("SESSMUX_PROFILE", profile)], &[], "SESSMUX_PROFILE"),
+    ] {
+        let errors = refused(Some(&fixture("valid/everything.toml")), variables, flags);
+        assert_eq!(errors, [format!("{field} = {profile:?}: {expected}")]);
+    }
+}
+
+#[test]
+fn errors_name_the_source_and_come_together_and_once() {
+    let file = fixture("invalid/key-pointer.toml");
+    assert_eq!(
+        refused(
+            Some(&file),
+            &[("SESSMUX_ACKS", "maybe")],
+            &["--grace", "1x", "--listen", "here"]
+        ),
+        [
+            "--listen = \"here\": is not ADDRESS:PORT with an IP address, such as 127.0.0.1:8080 or [::1]:8080",
+            "--grace = \"1x\": has none of the units ms, s, m, h",
+            "SESSMUX_ACKS = \"maybe\": is neither true nor false",
+            "route[1].key = \"first:session_id\": a JSON pointer begins with /",
+        ]
+    );
+}
+
+#[test]
+fn an_unreadable_file_is_named() {
+    let missing = fixture("nowhere.toml");
+    assert_eq!(
+        refused(Some(&missing), &[], &[]),
+        [format!(
+            "config = {:?}: there is no such file",
+            missing.display().to_string()
+        )]
+    );
+    let folder = fixture("valid");
+    assert!(refused(Some(&folder), &[], &[])[0].contains("the file cannot be read: "));
+}
+
+#[test]
+fn risky_settings_are_warned_of() {
+    let warnings = |flags: &[&str]| {
+        let flags = [&["--upstream", "http://127.0.0.1:8000"], flags].concat();
+        load(None, &[], &flags).unwrap().warnings().join("\n")
+    };
+    assert!(warnings(&["--listen", "0.0.0.0:80"]).contains("listen = \"0.0.0.0:80\" is reached from other machines"));
+    assert_eq!(
+        warnings(&["--listen", "0.0.0.0:80", "--public-origin", "https://a"]),
+        ""
+    );
+    assert!(warnings(&["--grace", "0"]).contains("route /{*rest}: grace"));
+    assert!(warnings(&["--replay-refresh", "missed"]).contains("replay_refresh"));
+    assert_eq!(warnings(&["--acks", "false", "--replay-blip", "missed"]), "");
+}

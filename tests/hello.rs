@@ -1,0 +1,198 @@
+//! Hellos over real sockets: said upstream once, absorbed and answered from the record afterwards.
+
+mod common;
+
+use common::{Agent, Page, Proxy, route};
+use sessmux::config::{KeyPart, KeySource, Route};
+use sessmux::profile::Profile;
+
+const HELLO: &str = r#"
+    [[rule]]
+    from = "client"
+    when = { "/type" = "hello" }
+    role = "hello"
+"#;
+const ANSWER: &str = r#"
+    [[rule]]
+    from = "server"
+    when = { "/type" = "ready" }
+    role = "hello-answer"
+"#;
+
+fn with_rules(agent: &Agent, key: &str, rules: &[&str]) -> Route {
+    let mut route = route(agent.address, Vec::new());
+    route.key = vec![key.parse::<KeyPart>().unwrap()];
+    route.profile = Profile::parse(&rules.concat()).unwrap();
+    route
+}
+
+fn hello(page: &str) -> String {
+    format!(r#"{{"type":"hello","page":"{page}"}}"#)
+}
+
+async fn say(page: &mut Page, text: &str) {
+    page.send(text).await;
+}
+
+#[tokio::test]
+async fn a_second_hello_is_absorbed_and_the_replay_waits_for_it() {
+    let mut agent = Agent::start().await;
+    let proxy = Proxy::start(with_rules(&agent, "query:s", &[HELLO])).await;
+    let mut page = proxy.page("/ws?s=1").await;
+    say(&mut page, &hello("first")).await;
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, hello("first"));
+    server.send("approve?").await;
+    assert_eq!(page.text().await, "approve?");
+    page.leave().await;
+
+    let mut page = proxy.page("/ws?s=1").await;
+    // what it says before and after its hello goes upstream, in order; the hello does not
+    say(&mut page, "before").await;
+    say(&mut page, &hello("second")).await;
+    assert_eq!(page.text().await, "approve?");
+    say(&mut page, "yes").await;
+    assert_eq!(server.text().await, "before");
+    assert_eq!(server.text().await, "yes");
+    assert_eq!(agent.count(), 1);
+}
+
+#[tokio::test]
+async fn a_page_that_has_not_said_its_hello_disturbs_nobody_and_sees_only_the_challenge() {
+    let mut agent = Agent::start().await;
+    let proxy = Proxy::start(with_rules(&agent, "query:s", &[HELLO])).await;
+    let mut page = proxy.page("/ws?s=1").await;
+    let mut server = agent.connection().await;
+    server.send("challenge").await;
+    assert_eq!(page.text().await, "challenge");
+    say(&mut page, &hello("first")).await;
+    assert_eq!(server.text().await, hello("first"));
+    server.send("secret").await;
+    assert_eq!(page.text().await, "secret");
+
+    let mut pending = proxy.page("/ws?s=1").await;
+    assert_eq!(pending.text().await, "challenge");
+    // the attached page goes on, both ways, with the pending one beside it
+    say(&mut page, "ping").await;
+    assert_eq!(server.text().await, "ping");
+    server.send("pong").await;
+    assert_eq!(page.text().await, "pong");
+    // and the pending one, once it says its hello, gets what it may see, the challenge not twice
+    say(&mut pending, &hello("second")).await;
+    assert_eq!(pending.text().await, "secret");
+    assert_eq!(pending.text().await, "pong");
+    assert_eq!(page.close_code().await, Some(4001));
+}
+
+#[tokio::test]
+async fn the_answer_is_shown_again_from_the_record() {
+    let mut agent = Agent::start().await;
+    let proxy = Proxy::start(with_rules(&agent, "query:s", &[HELLO, ANSWER])).await;
+    let mut page = proxy.page("/ws?s=1").await;
+    say(&mut page, &hello("first")).await;
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, hello("first"));
+    server.send("loading").await;
+    server.send(r#"{"type":"ready","n":1}"#).await;
+    server.send("approve?").await;
+    for expected in ["loading", r#"{"type":"ready","n":1}"#, "approve?"] {
+        assert_eq!(page.text().await, expected);
+    }
+    page.leave().await;
+    let mut page = proxy.page("/ws?s=1").await;
+    say(&mut page, &hello("second")).await;
+    for expected in ["loading", r#"{"type":"ready","n":1}"#, "approve?"] {
+        assert_eq!(page.text().await, expected);
+    }
+    assert_eq!(agent.count(), 1);
+}
+
+#[tokio::test]
+async fn a_second_page_waits_for_the_answer_to_the_first_hello() {
+    let mut agent = Agent::start().await;
+    let proxy = Proxy::start(with_rules(&agent, "query:s", &[HELLO, ANSWER])).await;
+    let mut first = proxy.page("/ws?s=1").await;
+    say(&mut first, &hello("first")).await;
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, hello("first"));
+    let mut second = proxy.page("/ws?s=1").await;
+    say(&mut second, &hello("second")).await;
+    server.send(r#"{"type":"ready"}"#).await;
+    assert_eq!(second.text().await, r#"{"type":"ready"}"#);
+    assert_eq!(agent.count(), 1);
+    assert_eq!(first.close_code().await, Some(4001));
+}
+
+#[tokio::test]
+async fn a_session_whose_hello_is_not_answered_dies_with_its_page_and_the_next_page_creates_its_own() {
+    let mut agent = Agent::start().await;
+    let proxy = Proxy::start(with_rules(&agent, "query:s", &[HELLO, ANSWER])).await;
+    let mut first = proxy.page("/ws?s=1").await;
+    say(&mut first, &hello("first")).await;
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, hello("first"));
+    let mut second = proxy.page("/ws?s=1").await;
+    say(&mut second, &hello("second")).await;
+    first.leave().await;
+    assert_eq!(server.close_code().await, Some(1001));
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, hello("second"));
+    server.send(r#"{"type":"ready"}"#).await;
+    assert_eq!(second.text().await, r#"{"type":"ready"}"#);
+    assert_eq!(agent.count(), 2);
+}
+
+#[tokio::test]
+async fn the_server_may_choose_the_id() {
+    let mut agent = Agent::start().await;
+    let proxy = Proxy::start(with_rules(&agent, "answer:/id|first:/id", &[HELLO, ANSWER])).await;
+    let mut page = proxy.page("/ws").await;
+    say(&mut page, &hello("first")).await;
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, hello("first"));
+    server.send(r#"{"type":"ready","id":"chosen"}"#).await;
+    assert_eq!(page.text().await, r#"{"type":"ready","id":"chosen"}"#);
+    page.leave().await;
+
+    let mut page = proxy.page("/ws").await;
+    say(&mut page, r#"{"type":"hello","id":"chosen"}"#).await;
+    assert_eq!(page.text().await, r#"{"type":"ready","id":"chosen"}"#);
+    assert_eq!(agent.count(), 1);
+
+    // a newcomer to whom the server gives an id that is taken stays on its own, and leaves the other alone
+    let mut other = proxy.page("/ws").await;
+    say(&mut other, &hello("other")).await;
+    let mut second = agent.connection().await;
+    assert_eq!(second.text().await, hello("other"));
+    second.send(r#"{"type":"ready","id":"chosen"}"#).await;
+    assert_eq!(other.text().await, r#"{"type":"ready","id":"chosen"}"#);
+    say(&mut page, "still mine").await;
+    assert_eq!(server.text().await, "still mine");
+    other.leave().await;
+    assert_eq!(second.close_code().await, Some(1001));
+}
+
+#[tokio::test]
+async fn on_a_first_message_route_without_rules_the_first_message_is_the_hello() {
+    let mut agent = Agent::start().await;
+    let proxy = Proxy::start(route(agent.address, vec![KeySource::First("/id".into())])).await;
+    let mut page = proxy.page("/ws").await;
+    say(&mut page, r#"{"id":7}"#).await;
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, r#"{"id":7}"#);
+    server.send("welcome").await;
+    assert_eq!(page.text().await, "welcome");
+    page.leave().await;
+    let mut page = proxy.page("/ws").await;
+    say(&mut page, r#"{"id":7}"#).await;
+    assert_eq!(page.text().await, "welcome");
+    say(&mut page, "next").await;
+    assert_eq!(server.text().await, "next");
+
+    for wrong in ["no json", "{}", r#"{"id":null}"#] {
+        let mut page = proxy.page("/ws").await;
+        say(&mut page, wrong).await;
+        assert_eq!(page.close_code().await, Some(1008), "{wrong}");
+    }
+    assert_eq!(agent.count(), 1);
+}
