@@ -39,6 +39,8 @@ impl SessionTask {
             }
         }
         if let Some(error) = failed {
+            // a reset does not undo what the page said before it (G7)
+            while self.read_page(cx, now) {}
             self.drop_page(now, &format!("write failed: {error}"));
             return true;
         }
