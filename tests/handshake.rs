@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::time::Duration;
+
+use common::capture::Log;
 use common::raw::{Pair, Raw, RawAgent, frame};
 use common::{Agent, Proxy, route};
 use sessmux::config::KeySource;
@@ -217,6 +220,22 @@ async fn an_agent_that_closes_at_once_is_heard_whatever_the_key() {
         assert_eq!(page.closed().await, (4401, "log in".into()));
         assert!(!agent.is_dialed(), "it is not dialled again by itself");
     }
+}
+
+#[tokio::test]
+async fn a_session_without_grace_lasts_as_long_as_its_page() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let mut it = route(agent.address, vec![KeySource::Path]);
+    it.grace = Duration::ZERO;
+    let proxy = Proxy::start(it).await;
+    let Pair { mut page, mut server } = agent.session(&proxy, "/ws").await;
+    page.send("there?").await;
+    assert_eq!(server.text().await, "there?");
+    page.close(1001, "").await;
+    assert_eq!(server.closed().await.0, 1001);
+    log.says(&["end", "within the grace"]).await;
+    assert!(!agent.is_dialed());
 }
 
 #[tokio::test]

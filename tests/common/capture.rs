@@ -2,8 +2,9 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -16,7 +17,10 @@ pub struct Log {
 }
 
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+struct Lines {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    written: Arc<Notify>,
+}
 
 impl Log {
     pub fn capture() -> Self {
@@ -34,7 +38,7 @@ impl Log {
 
     /// How many lines hold all of `words`.
     pub fn count(&self, words: &[&str]) -> usize {
-        let bytes = self.lines.0.lock().unwrap();
+        let bytes = self.lines.bytes.lock().unwrap();
         let text = String::from_utf8_lossy(&bytes);
         text.lines()
             .filter(|line| words.iter().all(|word| line.contains(word)))
@@ -43,15 +47,27 @@ impl Log {
 
     /// Awaits a line that holds all of `words`.
     pub async fn says(&self, words: &[&str]) {
-        let start = Instant::now();
-        while self.count(words) == 0 {
-            assert!(start.elapsed() < PATIENCE, "no line with {words:?} in\n{}", self.text());
-            tokio::task::yield_now().await;
+        self.says_times(1, words).await;
+    }
+
+    /// Awaits so many lines that hold all of `words`.
+    pub async fn says_times(&self, times: usize, words: &[&str]) {
+        let said = async {
+            loop {
+                let more = self.lines.written.notified();
+                if self.count(words) >= times {
+                    return;
+                }
+                more.await;
+            }
+        };
+        if timeout(PATIENCE, said).await.is_err() {
+            panic!("no line with {words:?} in\n{}", self.text());
         }
     }
 
     fn text(&self) -> String {
-        String::from_utf8_lossy(&self.lines.0.lock().unwrap()).into_owned()
+        String::from_utf8_lossy(&self.lines.bytes.lock().unwrap()).into_owned()
     }
 }
 
@@ -64,7 +80,8 @@ impl<'a> MakeWriter<'a> for Lines {
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.bytes.lock().unwrap().extend_from_slice(bytes);
+        self.written.notify_one();
         Ok(bytes.len())
     }
 

@@ -22,8 +22,8 @@ use tokio_tungstenite::tungstenite::{self, Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, accept_hdr_async, connect_async};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Nothing that a test awaits takes this long.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Nothing that a test awaits takes this long; sessmux's own longest wait is 10 s.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Awaits something that must come.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {

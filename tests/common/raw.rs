@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{Proxy, soon};
@@ -72,6 +72,16 @@ impl Raw {
         Self::new(TcpStream::connect(address).await.unwrap(), true)
     }
 
+    /// As [`Self::upgraded`], with room for little that it does not read.
+    pub async fn narrow(address: SocketAddr, target: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        let mut raw = Self::new(socket.connect(address).await.unwrap(), true);
+        raw.write(upgrade(address, target, "").as_bytes()).await;
+        raw.switched().await;
+        raw
+    }
+
     /// Connects and sends the upgrade request for `target`, with further header lines.
     pub async fn ask(address: SocketAddr, target: &str, lines: &str) -> Self {
         let mut raw = Self::connect(address).await;
@@ -94,6 +104,12 @@ impl Raw {
     pub async fn frame(&mut self, first: u8, payload: &[u8]) {
         let bytes = frame(first, payload, self.client);
         self.write(&bytes).await;
+    }
+
+    /// As [`Self::frame`], but reads nothing and waits as long as it takes.
+    pub async fn frame_patiently(&mut self, first: u8, payload: &[u8]) {
+        let bytes = frame(first, payload, self.client);
+        self.stream.write_all(&bytes).await.unwrap();
     }
 
     pub async fn send(&mut self, text: &str) {
@@ -235,6 +251,18 @@ impl Raw {
                 }
             }
             other => panic!("expected a close, got {other:?}"),
+        }
+    }
+
+    /// Sends a ping and awaits its pong: all that was sent before is read.
+    pub async fn heard(&mut self) {
+        self.frame(0x89, b"heard?").await;
+        let pong = Got::Frame(0x8a, !self.client, b"heard?".to_vec());
+        loop {
+            match self.next().await {
+                Got::Frame(0x89, ..) => {}
+                other => return assert_eq!(other, pong),
+            }
         }
     }
 
