@@ -1,19 +1,24 @@
 //! What sessmux logs during one test.
 
+use std::cell::RefCell;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::PATIENCE;
 
-/// Takes the log of its thread; a test's runtime has one thread, so nobody else's lines are in it.
+thread_local! {
+    /// Who takes this thread's lines.
+    static TAKER: RefCell<Option<Lines>> = const { RefCell::new(None) };
+}
+
+/// Takes the log of its thread, the newest one there is; a test's runtime has one thread, so nobody else's lines are
+/// in it.
 pub struct Log {
     lines: Lines,
-    _guard: DefaultGuard,
+    before: Option<Lines>,
 }
 
 #[derive(Clone, Default)]
@@ -22,24 +27,30 @@ struct Lines {
     written: Arc<Notify>,
 }
 
-impl Log {
-    pub fn capture() -> Self {
-        let lines = Lines::default();
-        let subscriber = tracing_subscriber::fmt()
+/// Before the first line of the process: one subscriber for all threads, because which lines are wanted at all is
+/// remembered for the process.
+pub fn install() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing_subscriber::fmt()
             .with_max_level(tracing::Level::DEBUG)
             .with_ansi(false)
-            .with_writer(lines.clone())
-            .finish();
-        Self {
-            lines,
-            _guard: tracing::subscriber::set_default(subscriber),
-        }
+            .with_writer(|| Writer)
+            .init();
+    });
+}
+
+impl Log {
+    pub fn capture() -> Self {
+        install();
+        let lines = Lines::default();
+        let before = TAKER.replace(Some(lines.clone()));
+        Self { lines, before }
     }
 
     /// How many lines hold all of `words`.
     pub fn count(&self, words: &[&str]) -> usize {
-        let bytes = self.lines.bytes.lock().unwrap();
-        let text = String::from_utf8_lossy(&bytes);
+        let text = self.text();
         text.lines()
             .filter(|line| words.iter().all(|word| line.contains(word)))
             .count()
@@ -71,17 +82,22 @@ impl Log {
     }
 }
 
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-    fn make_writer(&'a self) -> Self {
-        self.clone()
+impl Drop for Log {
+    fn drop(&mut self) {
+        TAKER.set(self.before.take());
     }
 }
 
-impl io::Write for Lines {
+struct Writer;
+
+impl io::Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.lock().unwrap().extend_from_slice(bytes);
-        self.written.notify_one();
+        TAKER.with_borrow(|taker| {
+            if let Some(lines) = taker {
+                lines.bytes.lock().unwrap().extend_from_slice(bytes);
+                lines.written.notify_one();
+            }
+        });
         Ok(bytes.len())
     }
 

@@ -187,6 +187,7 @@ impl Proxy {
     }
 
     pub async fn with(config: Config) -> Self {
+        capture::install();
         let server = Server::bind(config).await.unwrap();
         let address = server.local_addr().unwrap();
         let stop = CancellationToken::new();
