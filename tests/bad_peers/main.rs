@@ -1,11 +1,11 @@
 //! Peers that break the protocol, lie, hang or leave: each has its status or close code and its log line, and the
 //! session beside it goes on.
 
+mod agents;
 #[path = "../common/mod.rs"]
 mod common;
 mod pages;
 mod requests;
-mod upstreams;
 
 use common::raw::RawAgent;
 use common::{Proxy, route};
