@@ -10,7 +10,8 @@ pub(super) const CLIENT_MESSAGE: Duration = Duration::from_secs(30);
 pub(super) const JUDGE: Duration = Duration::from_secs(2);
 /// Pings towards upstream and page: keeps paths through NATs and proxies open.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(30);
-/// A session that no page was ever attached to is kept this long: its creator left amid the handshake.
+/// A session that no page was ever attached to is kept this long, whatever the grace: its creator is on the way, or
+/// left amid the handshake.
 pub(super) const FIRST_ATTACH: Duration = Duration::from_secs(10);
 /// How long a page may take nothing of the rest after upstream ended, and how long to echo the close behind it.
 pub(super) const ECHO: Duration = Duration::from_secs(5);

@@ -1,6 +1,9 @@
 //! What the tests share: an agent server that does what a test says, the proxy, and pages.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part of it")]
 
+pub mod capture;
+pub mod raw;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,8 +22,8 @@ use tokio_tungstenite::tungstenite::{self, Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, accept_hdr_async, connect_async_with_config};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Nothing that a test awaits takes this long.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Nothing that a test awaits takes this long; sessmux's own longest wait is 10 s.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Awaits something that must come.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -166,20 +169,25 @@ pub fn route(upstream: SocketAddr, key: Vec<KeySource>) -> Route {
     route
 }
 
+/// A listener with this route alone.
+pub fn config(route: Route) -> Config {
+    Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        upstream: route.upstream.clone(),
+        public_origins: Vec::new(),
+        allow_origins: Vec::new(),
+        routes: vec![Arc::new(route)],
+    }
+}
+
 impl Proxy {
     /// In front of `route`'s upstream alone.
     pub async fn start(route: Route) -> Self {
-        Self::with(Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            upstream: route.upstream.clone(),
-            public_origins: Vec::new(),
-            allow_origins: Vec::new(),
-            routes: vec![Arc::new(route)],
-        })
-        .await
+        Self::with(config(route)).await
     }
 
     pub async fn with(config: Config) -> Self {
+        capture::install();
         let server = Server::bind(config).await.unwrap();
         let address = server.local_addr().unwrap();
         let stop = CancellationToken::new();

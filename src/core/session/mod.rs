@@ -63,7 +63,7 @@ impl Session {
     /// A session whose upstream connection stands and to which nobody is attached.
     pub fn new(policy: Policy, now: Instant) -> Self {
         let deadlines = Deadlines {
-            grace: Some(now + policy.grace.min(FIRST_ATTACH)),
+            grace: Some(now + FIRST_ATTACH),
             ping_upstream: Some(now + HEARTBEAT),
             ..Deadlines::default()
         };

@@ -150,7 +150,8 @@ impl SessionTask {
         if self.core.upstream_ended(how) {
             self.drop_page(now, "upstream ended amid a message");
         }
-        if !self.core.is_attached() && !self.core.stands() {
+        // before the first attach its page is on the way, and gets the end
+        if !self.core.is_attached() && !self.core.stands() && self.core.epoch() > 0 {
             self.over = true;
         }
     }

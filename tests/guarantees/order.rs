@@ -1,0 +1,159 @@
+//! G2 to G5: newest wins, whole and in order, no silent loss.
+
+use sessmux::config::Overflow;
+
+use crate::common::capture::Log;
+use crate::common::raw::{Got, Pair, Raw, RawAgent};
+use crate::common::{Agent, Proxy};
+use crate::{by_session, keyed};
+
+// ---- G2, G3: newest wins, stale is harmless
+
+#[tokio::test]
+async fn g2_the_newest_page_wins_and_g3_the_older_one_says_nothing_more() {
+    let agent = RawAgent::start().await;
+    let proxy = keyed(&agent).await;
+    let Pair { mut page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    server.send("before").await;
+    assert_eq!(page.text().await, "before");
+    let mut newer = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    assert_eq!(newer.text().await, "before");
+
+    page.send("too late").await;
+    assert_eq!(page.closed().await.0, 4001);
+    page.send("later still").await;
+    page.close(4001, "").await;
+    assert!(matches!(page.next().await, Got::End | Got::Reset));
+    newer.send("mine").await;
+    assert_eq!(server.text().await, "mine", "nothing of the older page");
+    Pair { page: newer, server }.works().await;
+}
+
+// ---- G4: whole and in order
+
+#[tokio::test]
+async fn g4_replay_then_live_while_the_agent_streams() {
+    const MESSAGES: usize = 4000;
+    let mut agent = Agent::start().await;
+    let mut it = by_session(agent.address);
+    it.fights = false;
+    let proxy = Proxy::start(it).await;
+    let first = proxy.page("/ws?session=a").await;
+    let mut server = agent.connection().await;
+    let streaming = tokio::spawn(async move {
+        for number in 0..MESSAGES {
+            server.send(number.to_string()).await;
+        }
+        server
+    });
+    drop(first);
+    for upto in [1, 100, 1000, 2500, MESSAGES] {
+        // each load sees everything from the start, and whatever streams meanwhile
+        let mut page = proxy.page("/ws?session=a").await;
+        for number in 0..upto {
+            assert_eq!(page.text().await, number.to_string());
+        }
+        if upto % 200 == 0 {
+            page.leave().await;
+        }
+    }
+    drop(streaming.await.unwrap());
+    assert_eq!(agent.count(), 1);
+}
+
+#[tokio::test]
+async fn g4_input_is_forwarded_during_replay() {
+    let agent = RawAgent::start().await;
+    let mut it = by_session(agent.address);
+    (it.max_message, it.log_bytes) = (16 << 20, 16 << 20);
+    let proxy = Proxy::start(it).await;
+    let Pair { page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    page.cut();
+    let big = "x".repeat(12 << 20);
+    server.send(&big).await;
+    // its replay does not fit the buffers of the connection, and it does not read yet
+    let mut page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    page.send("amid").await;
+    assert_eq!(server.text().await, "amid");
+    assert_eq!(page.text().await.len(), big.len());
+}
+
+// ---- G5: no silent loss
+
+#[tokio::test]
+async fn g5_what_the_log_has_lost_is_a_gap_on_record() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let mut it = by_session(agent.address);
+    it.log_messages = 10;
+    let proxy = Proxy::start(it).await;
+    let Pair { page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    page.cut();
+    log.says(&["detach"]).await;
+    for number in 0..25 {
+        server.send(&number.to_string()).await;
+    }
+    server.heard().await;
+    let mut page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    for number in 15..25 {
+        assert_eq!(page.text().await, number.to_string());
+    }
+    assert_eq!(log.count(&["WARN", "log full", "log_messages=10"]), 1);
+    assert_eq!(log.count(&["attach", "epoch=2", "from=16", "replay=10", "gap=15"]), 1);
+    Pair { page, server }.works().await;
+}
+
+#[tokio::test]
+async fn g5_a_blip_whose_messages_are_lost_is_told_to_reload() {
+    let agent = RawAgent::start().await;
+    let mut it = by_session(agent.address);
+    it.log_messages = 2;
+    it.blip_1006 = true;
+    let log = Log::capture();
+    let proxy = Proxy::start(it).await;
+    let Pair { page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    page.cut();
+    log.says(&["detach"]).await;
+    for text in ["one", "two", "three"] {
+        server.send(text).await;
+    }
+    server.heard().await;
+    let mut page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    assert_eq!(page.closed().await.0, 4009);
+    let mut page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    assert_eq!(page.text().await, "two");
+    assert_eq!(page.text().await, "three");
+    Pair { page, server }.works().await;
+}
+
+#[tokio::test]
+async fn g5_overflow_close_ends_the_session_with_4009() {
+    let agent = RawAgent::start().await;
+    let mut it = by_session(agent.address);
+    it.log_messages = 2;
+    it.overflow = Overflow::Close;
+    let log = Log::capture();
+    let proxy = Proxy::start(it).await;
+    let Pair { page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    page.cut();
+    log.says(&["detach"]).await;
+    for text in ["one", "two", "three"] {
+        server.send(text).await;
+    }
+    assert_eq!(server.closed().await.0, 4009);
+    assert_eq!(log.count(&["upstream ended", "overflow = close"]), 1);
+    let mut page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    let mut got = Vec::new();
+    let code = loop {
+        match page.next_but_pings().await {
+            Got::Frame(0x81, _, text) => got.push(String::from_utf8(text).unwrap()),
+            Got::Frame(0x88, _, payload) => break u16::from_be_bytes(payload[..2].try_into().unwrap()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(code, 4009);
+    assert!(
+        got.ends_with(&["two".into()]) || got.ends_with(&["three".into()]),
+        "{got:?}"
+    );
+}

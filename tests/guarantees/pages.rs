@@ -1,0 +1,221 @@
+//! G6 to G8: what pages that are stuck, leave, fight or say nothing cannot do.
+
+use std::time::{Duration, Instant};
+
+use sessmux::profile::Profile;
+
+use crate::common::capture::Log;
+use crate::common::raw::{Got, Pair, Raw, RawAgent, frame};
+use crate::common::{Proxy, soon};
+use crate::{by_session, keyed};
+
+// ---- G6: upstream is never stalled by a page
+
+#[tokio::test]
+async fn g6_upstream_is_read_and_its_pings_answered_while_nobody_is_attached() {
+    let agent = RawAgent::start().await;
+    let proxy = keyed(&agent).await;
+    let Pair { page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    page.cut();
+    // 8 times the log, more than the connection's buffers hold
+    let part = "x".repeat(1 << 18);
+    for _ in 0..64 {
+        server.send(&part).await;
+    }
+    server.heard().await;
+    let mut page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    assert_eq!(page.text().await.len(), part.len());
+}
+
+/// More than a narrow page, its connection and a log of [`ROOMY`] bytes take at once, and less than those and upstream's.
+const MUCH: usize = 12 << 20;
+const ROOMY: usize = 16 << 20;
+
+#[tokio::test]
+async fn g6_a_page_that_does_not_read_is_closed_with_4008_and_upstream_lives() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let proxy = keyed(&agent).await;
+    let mut beside = agent.session(&proxy, "/ws?session=beside").await;
+    let Pair { mut page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    let part = "x".repeat(1 << 12);
+    let start = Instant::now();
+    let streaming = tokio::spawn(async move {
+        // far more than all buffers on the way: it ends when the page is let go and upstream is read again
+        for _ in 0..64 << 8 {
+            server.frame_patiently(0x81, part.as_bytes()).await;
+        }
+        server.heard().await;
+        server
+    });
+    beside.works().await;
+    log.says(&["detach", "code=4008"]).await;
+    assert!(start.elapsed() >= Duration::from_secs(9), "{:?}", start.elapsed());
+    loop {
+        match page.next_but_pings().await {
+            Got::Frame(0x81, ..) => {}
+            Got::Frame(0x88, _, payload) => {
+                assert_eq!(payload[..2], 4008u16.to_be_bytes());
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let server = soon("the rest of the stream", streaming).await.unwrap();
+    let mut page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    assert_eq!(page.text().await.len(), 1 << 12);
+    page.send("still there").await;
+    let mut server = server;
+    assert_eq!(server.text().await, "still there");
+    beside.works().await;
+}
+
+// ---- G7: input whole, at most once
+
+#[tokio::test]
+async fn g7_a_message_whose_page_leaves_amid_it_never_reaches_the_agent() {
+    let agent = RawAgent::start().await;
+    let proxy = keyed(&agent).await;
+    let Pair { mut page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    // cut, closed, replaced: within a fragmented message, and within a frame
+    for end in ["cut", "close", "replace"] {
+        page.frame(0x01, b"half of ").await;
+        page.heard().await;
+        match end {
+            "cut" => page.cut(),
+            "close" => {
+                page.close(1001, "").await;
+                assert_eq!(page.closed().await.0, 1001);
+            }
+            _ => {}
+        }
+        page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+        page.send(end).await;
+        assert_eq!(server.text().await, end);
+
+        let frame = frame(0x81, b"cut within a frame", true);
+        page.write(&frame[..frame.len() - 1]).await;
+        page.cut();
+        page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+        page.send("whole").await;
+        assert_eq!(server.text().await, "whole");
+    }
+}
+
+#[tokio::test]
+async fn g7_fragments_reach_the_agent_as_one_message_without_the_control_frames_between() {
+    let agent = RawAgent::start().await;
+    let proxy = keyed(&agent).await;
+    let Pair { mut page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    page.frame(0x01, b"one ").await;
+    page.heard().await;
+    page.frame(0x00, b"two ").await;
+    page.frame(0x8a, b"nobody asked").await;
+    page.frame(0x80, b"three").await;
+    for (first, payload) in [(0x01, "one "), (0x00, "two "), (0x80, "three")] {
+        assert_eq!(server.next().await, Got::Frame(first, true, payload.into()));
+    }
+    Pair { page, server }.works().await;
+}
+
+#[tokio::test]
+async fn g7_approve_then_leave_in_one_breath_approves_once() {
+    let agent = RawAgent::start().await;
+    let mut it = by_session(agent.address);
+    (it.log_bytes, it.fights) = (ROOMY, false);
+    let proxy = Proxy::start(it).await;
+    let Pair { page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    drop(page);
+    for end in [
+        "cut",
+        "close",
+        "replace",
+        "cut amid the replay",
+        "replace amid the replay",
+    ] {
+        if end == "cut amid the replay" {
+            // the page's connection is full of what it has not read
+            for _ in 0..MUCH / (1 << 18) {
+                server.frame_patiently(0x81, &[b'x'; 1 << 18]).await;
+            }
+            server.heard().await;
+        }
+        let mut page = Raw::narrow(proxy.address, "/ws?session=a").await;
+        if end.ends_with("amid the replay") {
+            page.stream.readable().await.unwrap();
+            proxy.settled().await;
+        }
+        let approve = frame(0x81, b"approve", true);
+        match end {
+            "close" => page.write(&[approve, frame(0x88, &[3, 0xe9], true)].concat()).await,
+            _ => page.write(&approve).await,
+        }
+        if end.starts_with("cut") {
+            page.cut();
+        }
+        let mut next = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+        next.send("and then").await;
+        assert_eq!(server.text().await, "approve", "{end}");
+        assert_eq!(server.text().await, "and then", "{end}");
+        next.cut();
+    }
+    assert!(!agent.is_dialed());
+}
+
+// ---- G8: a refused attach is nearly free
+
+#[tokio::test]
+async fn g8_a_page_that_says_no_hello_sees_nothing_disturbs_nobody_and_is_told() {
+    let agent = RawAgent::start().await;
+    let mut it = by_session(agent.address);
+    let rules = "[[rule]]\nfrom = \"client\"\nwhen = { \"/type\" = \"hello\" }\nrole = \"hello\"\n";
+    it.profile = Profile::parse(rules).unwrap();
+    let proxy = Proxy::start(it).await;
+    let Pair { mut page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    page.send(r#"{"type":"hello"}"#).await;
+    assert_eq!(server.text().await, r#"{"type":"hello"}"#);
+    server.send("secret").await;
+    assert_eq!(page.text().await, "secret");
+    let mut attached = Pair { page, server };
+
+    let start = Instant::now();
+    let mut pending = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    pending.send("no hello").await;
+    attached.works().await;
+    assert_eq!(pending.closed().await, (1008, "no hello in time".into()));
+    assert!(start.elapsed() >= Duration::from_millis(9_500), "{:?}", start.elapsed());
+    attached.works().await;
+    assert!(!agent.is_dialed());
+}
+
+#[tokio::test]
+async fn g8_a_fight_ends_with_who_is_there() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let proxy = keyed(&agent).await;
+    let Pair { page, server } = agent.session(&proxy, "/ws?session=a").await;
+    let mut pages = vec![page];
+    for _ in 0..3 {
+        pages.push(Raw::upgraded(proxy.address, "/ws?session=a", "").await);
+        let replaced = pages.len() - 2;
+        assert_eq!(pages[replaced].closed().await, (4001, "opened elsewhere".into()));
+    }
+    let mut redial = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    assert_eq!(redial.closed().await.0, 4001);
+    assert_eq!(log.count(&["attach refused", "4001"]), 1);
+    let mut pair = Pair {
+        page: pages.pop().unwrap(),
+        server,
+    };
+    pair.works().await;
+    // with nobody attached everybody is let in
+    pair.page.cut();
+    log.says(&["detach"]).await;
+    let page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    Pair {
+        page,
+        server: pair.server,
+    }
+    .works()
+    .await;
+}
