@@ -1,19 +1,19 @@
-"""Autobahn's four parts, in the Python 2.7 that they want: wstest.py PACKAGES PART [SPEC or URL].
+"""Autobahn's two fuzzing parts, in the Python 2.7 that they want: wstest.py PACKAGES server|client SPEC.
 
 The suite's own command listens on a port that it must be told, and refuses a Host that names another, as
-every client of a proxy does. Here servers listen on a free port of loopback, which they print, and take any.
+every client of a proxy does. Here the server listens on a free port of loopback, which it prints, and takes any.
 """
 
 import json
 import site
 import sys
 
-packages, part = sys.argv[1:3]
+packages, part, spec = sys.argv[1:]
 sys.path.insert(0, packages)
 site.addsitedir(packages)
 
 from twisted.internet import reactor  # noqa: E402
-from autobahntestsuite import fuzzing, testee  # noqa: E402
+from autobahntestsuite import fuzzing  # noqa: E402
 
 
 def listen(factory, _tls):
@@ -22,16 +22,9 @@ def listen(factory, _tls):
     sys.stdout.flush()
 
 
-fuzzing.listenWS = testee.listenWS = listen
-
-if part == "echo-server":
-    testee.startServer("ws://127.0.0.1")
-elif part == "echo-client":
-    testee.startClient(sys.argv[3], ident="sessmux")
-elif part == "fuzzing-server":
-    fuzzing.startServer(json.loads(sys.argv[3]), None)
-elif part == "fuzzing-client":
-    fuzzing.startClient(json.loads(sys.argv[3]))
+fuzzing.listenWS = listen
+if part == "server":
+    fuzzing.startServer(json.loads(spec), None)
 else:
-    sys.exit("no such part: " + part)
+    fuzzing.startClient(json.loads(spec))
 reactor.run()
