@@ -85,6 +85,31 @@ async fn a_page_that_has_not_said_its_hello_disturbs_nobody_and_sees_only_the_ch
 }
 
 #[tokio::test]
+async fn a_second_page_is_shown_the_whole_challenge_however_late_it_comes() {
+    let mut agent = Agent::start().await;
+    let proxy = Proxy::start(with_rules(&agent, "query:s", &[HELLO])).await;
+    let mut first = proxy.page("/ws?s=1").await;
+    let mut server = agent.connection().await;
+    let both = async {
+        let mut second = proxy.page("/ws?s=1").await;
+        assert_eq!(second.text().await, "challenge");
+        say(&mut second, &hello("second")).await;
+        second
+    };
+    let (mut second, ()) = tokio::join!(both, async {
+        proxy.settled().await;
+        server.send("challenge").await;
+        assert_eq!(first.text().await, "challenge");
+        say(&mut first, &hello("first")).await;
+        assert_eq!(server.text().await, hello("first"));
+    });
+    assert_eq!(first.close_code().await, Some(4001));
+    server.send("news").await;
+    assert_eq!(second.text().await, "news");
+    assert_eq!(agent.count(), 1);
+}
+
+#[tokio::test]
 async fn the_answer_is_shown_again_from_the_record() {
     let mut agent = Agent::start().await;
     let proxy = Proxy::start(with_rules(&agent, "query:s", &[HELLO, ANSWER])).await;

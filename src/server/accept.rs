@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -15,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::hold::Hold;
+use super::hold::{Hold, Talk, Wire};
 use super::request::{Peer, Shared};
 use crate::config::Config;
 use crate::transport::socket::Socket;
@@ -111,14 +110,15 @@ async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, shut
         // it was gone before it was served
         return;
     }
-    let holding = Arc::new(AtomicBool::new(false));
-    let io = TokioIo::new(Hold::new(Socket::Tcp(stream), Arc::clone(&holding)));
+    let wire = Arc::new(Wire::default());
+    let io = TokioIo::new(Hold::new(Socket::Tcp(stream), Arc::clone(&wire)));
+    let talk = Arc::clone(&wire);
     let service = service_fn(move |request| {
         let (shared, peer) = (
             Arc::clone(&shared),
             Peer {
                 address,
-                holding: Arc::clone(&holding),
+                wire: Arc::clone(&wire),
             },
         );
         async move { Ok::<_, Infallible>(shared.answer(peer, request).await) }
@@ -139,8 +139,25 @@ async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, shut
         }
     };
     if let Err(error) = ended {
-        // hyper's own words name the kind only
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        tracing::debug!(client = %address, %error, cause, "connection ended");
+        report(address, &error, talk.talk());
+    }
+}
+
+/// A client that broke the protocol or let us wait has its line; one that left is its own affair.
+fn report(client: SocketAddr, error: &hyper::Error, talk: Talk) {
+    match talk {
+        _ if error.is_parse() => {
+            let max_head = error.is_parse_too_large().then_some(MAX_HEAD);
+            tracing::info!(%client, cause = %error, max_head, "bad request");
+        }
+        Talk::Silent if error.is_timeout() => tracing::info!(%client, cause = "no request within 5 s", "closed"),
+        Talk::Heard if error.is_timeout() => {
+            tracing::info!(%client, cause = "a request head that was not whole within 5 s", "closed");
+        }
+        _ => {
+            // hyper's own words name the kind only
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::debug!(%client, %error, cause, "connection ended");
+        }
     }
 }

@@ -13,20 +13,71 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::transport::socket::Socket;
 
+/// What a connection's socket and those who serve it tell each other. One task uses it, so no order is published by it.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    holding: AtomicBool,
+    heard: AtomicBool,
+    answered: AtomicBool,
+}
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Talk {
+    /// Nothing has come yet.
+    Silent,
+    /// Something has come and was not answered.
+    Heard,
+    /// All that came was answered.
+    Answered,
+}
+
+impl Wire {
+    /// Keeps what is written from here on.
+    pub(super) fn hold(&self) {
+        self.holding.store(true, Ordering::Relaxed);
+    }
+
+    fn holds(&self) -> bool {
+        self.holding.load(Ordering::Relaxed)
+    }
+
+    /// Where the connection stands.
+    pub(super) fn talk(&self) -> Talk {
+        match (
+            self.heard.load(Ordering::Relaxed),
+            self.answered.load(Ordering::Relaxed),
+        ) {
+            (true, _) => Talk::Heard,
+            (false, true) => Talk::Answered,
+            (false, false) => Talk::Silent,
+        }
+    }
+
+    fn hear(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    fn answer(&self) {
+        self.heard.store(false, Ordering::Relaxed);
+        self.answered.store(true, Ordering::Relaxed);
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Hold {
     socket: Socket,
-    holding: Arc<AtomicBool>,
+    wire: Arc<Wire>,
     held: Vec<u8>,
 }
 
 impl Hold {
-    /// Wraps `socket`; what is written while `holding` is set is kept.
-    pub(super) fn new(socket: Socket, holding: Arc<AtomicBool>) -> Self {
+    /// Wraps `socket`, of which `wire` tells.
+    pub(super) fn new(socket: Socket, wire: Arc<Wire>) -> Self {
         Self {
             socket,
-            holding,
+            wire,
             held: Vec::new(),
         }
     }
@@ -35,22 +86,23 @@ impl Hold {
     pub(super) fn into_parts(self) -> (Socket, Vec<u8>) {
         (self.socket, self.held)
     }
-
-    fn holds(&self) -> bool {
-        // one task writes and reads the flag; nothing else is published by it
-        self.holding.load(Ordering::Relaxed)
-    }
 }
 
 impl AsyncRead for Hold {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.wire.hear();
+        }
+        polled
     }
 }
 
 impl AsyncWrite for Hold {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.holds() {
+        self.wire.answer();
+        if self.wire.holds() {
             self.held.extend_from_slice(buf);
             return Poll::Ready(Ok(buf.len()));
         }
@@ -62,7 +114,8 @@ impl AsyncWrite for Hold {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.holds() {
+        self.wire.answer();
+        if self.wire.holds() {
             bufs.iter().for_each(|buf| self.held.extend_from_slice(buf));
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }

@@ -1,7 +1,7 @@
 //! The listener's side: HTTP in and out, the gate, the upgrade.
 //!
 //! [`Server`] accepts connections; every request goes through the [`gate`], then is either a WebSocket upgrade
-//! (`upgrade`: key, session, 101) or plain HTTP that passes through ([`pass`]).
+//! (`upgrade`: route, owner, 101; `newcomer`: key, pending, session) or plain HTTP that passes through ([`pass`]).
 
 mod accept;
 pub mod body;
@@ -10,6 +10,7 @@ pub mod gate;
 pub mod headers;
 mod hold;
 pub mod key;
+mod newcomer;
 pub mod pages;
 pub mod pass;
 mod request;

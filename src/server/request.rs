@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use hyper::body::Incoming;
@@ -16,6 +15,7 @@ use super::body::{Body, line};
 use super::cookie::{self, BrowserId, CookieName};
 use super::gate::{Gate, Refusal};
 use super::headers::{BadUpgrade, Hop, authority, upgrade_asked};
+use super::hold::Wire;
 use super::pages::{Browsers, is_page_request, is_service_worker_script, must_be_rerequested};
 use super::pass::Pass;
 use super::upgrade;
@@ -45,8 +45,8 @@ pub(super) struct Shared {
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) address: SocketAddr,
-    /// Set to keep the next head that is written (see `hold`).
-    pub(super) holding: Arc<AtomicBool>,
+    /// Its connection's socket.
+    pub(super) wire: Arc<Wire>,
 }
 
 impl Shared {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::browser::Browser;
@@ -25,6 +25,8 @@ pub struct Attach {
     pub since: Instant,
     /// The browser that it comes from, if that is known.
     pub browser: Option<Arc<Browser>>,
+    /// Its place among the pending attachments, given up when it is attached.
+    pub permit: Option<OwnedSemaphorePermit>,
     /// Where the attach comes back to if the session ends before it took effect; dropped once it did.
     pub retry: Option<oneshot::Sender<Box<Attach>>>,
 }

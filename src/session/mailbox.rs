@@ -15,8 +15,10 @@ use super::attach::Attach;
 pub enum Mail {
     /// A page asks to be attached.
     Attach(Box<Attach>),
-    /// A pending page asks what the server said before the first hello.
+    /// A pending page asks what the server said before the first hello; answered once that was said.
     Challenge(oneshot::Sender<Vec<u8>>),
+    /// The page that the session was created for will not attach.
+    Abandoned,
     /// sessmux stops: upstream is closed in order and the page told to come back.
     Shutdown,
 }

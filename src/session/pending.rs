@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::attach::Attach;
 use super::page::payload;
 use crate::core::close::{self, Close};
-use crate::core::frame::{Opcode, Sender};
+use crate::core::frame::{self, Opcode, Sender};
 use crate::transport::reader::{Event, FrameReader};
 
 /// A page has this long to say its first message, on a route whose key is in it.
@@ -79,7 +79,7 @@ async fn until(
                 }
             }
             seen = attach.unread.len();
-            if seen > max_message {
+            if seen > max_message.saturating_add(frame::MAX_HEADER) {
                 return Err(Close::new(close::TOO_BIG, "too much before the hello"));
             }
             if attach.socket.read_buf(&mut attach.unread).await.map_err(gone)? == 0 {

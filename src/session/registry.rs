@@ -13,6 +13,7 @@ use hyper::http::response;
 use hyper::{Request, Uri};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::key::{Key, SessionId};
@@ -36,6 +37,7 @@ struct Inner {
     slots: DashMap<Key, Slot>,
     lookalikes: Lookalikes,
     tracker: TaskTracker,
+    stopping: CancellationToken,
 }
 
 #[derive(Debug, Clone)]
@@ -60,8 +62,32 @@ pub struct Opened {
     pub mailbox: Arc<Mailbox>,
     /// The subprotocol that upstream chose.
     pub protocol: Option<hyper::header::HeaderValue>,
-    /// The head of upstream's 101, for the request that created the session; `None` for all others.
-    pub created: Option<response::Parts>,
+    /// For the request that created the session; `None` for all others.
+    pub created: Option<Creation>,
+}
+
+/// What the creator of a session is given. Dropped before [`Self::kept`], it tells the session that nobody will come.
+#[derive(Debug)]
+pub struct Creation {
+    /// The head of upstream's 101.
+    pub head: response::Parts,
+    mailbox: Option<Arc<Mailbox>>,
+}
+
+impl Creation {
+    /// The creator has attached.
+    pub fn kept(mut self) {
+        self.mailbox = None;
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        if let Some(mailbox) = self.mailbox.take() {
+            // one that has ended needs no telling
+            let _ = mailbox.post(Mail::Abandoned);
+        }
+    }
 }
 
 /// Why there is no session.
@@ -98,12 +124,16 @@ impl Sessions {
                 slots: DashMap::new(),
                 lookalikes: Lookalikes::new(),
                 tracker,
+                stopping: CancellationToken::new(),
             }),
         }
     }
 
     /// The session named `key`, created with `offer`, the head of an upgrade request to upstream, if there is none.
     pub async fn open(&self, key: &Key, route: &Arc<Route>, offer: Request<()>) -> Result<Opened, OpenError> {
+        if self.inner.stopping.is_cancelled() {
+            return Err(OpenError::Stopping);
+        }
         let (answer, opened) = oneshot::channel();
         let waiter = Waiter { offer, answer };
         match self.inner.slots.entry(key.clone()) {
@@ -130,8 +160,14 @@ impl Sessions {
         opened.await.unwrap_or(Err(OpenError::Stopping))
     }
 
-    /// Tells every session that sessmux stops.
+    /// Cancelled once sessmux stops.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.inner.stopping
+    }
+
+    /// Tells every session that sessmux stops; those that are dialled for end before they begin.
     pub fn shut_down(&self) {
+        self.inner.stopping.cancel();
         let live: Vec<_> = self
             .inner
             .slots
@@ -162,22 +198,36 @@ async fn create(inner: Arc<Inner>, key: Key, route: Arc<Route>, queue: Arc<Queue
             }
             continue;
         };
-        let Waiter { offer, mut answer } = waiter;
+        let mut dial = Dial {
+            waiter,
+            inherited: false,
+        };
+        let offer = dial.waiter.offer.clone();
         let target = offer.uri().clone();
         let dialed = tokio::select! {
             dialed = dial::upgrade(&route.upstream, offer.into_parts().0, &inner.tracker) => dialed,
-            () = abandoned(&mut answer, &queue) => continue,
+            () = dial.abandoned(&queue) => continue,
+            () = inner.stopping.cancelled() => {
+                // the waiters are told by the end of their channels
+                inner.slots.remove_if(&key, |_, slot| is_dialing(slot, &queue));
+                return lock(&queue).clear();
+            }
         };
         match dialed {
-            Ok(upgraded) => return establish(inner, key, route, &queue, upgraded, answer, &target),
+            Ok(upgraded) => return establish(inner, key, route, &queue, upgraded, dial.waiter.answer, &target),
             Err(refused @ DialError::Refused(_)) => {
                 tracing::info!(route = %route.path.text, upstream = %route.upstream, cause = %refused, "no session");
-                let _ = answer.send(Err(refused.into()));
+                if dial.inherited {
+                    // it was the head of one that left that was refused: this one's is yet to be tried
+                    lock(&queue).push_front(dial.waiter);
+                } else {
+                    let _ = dial.waiter.answer.send(Err(refused.into()));
+                }
             }
             Err(error) => {
                 tracing::warn!(route = %route.path.text, upstream = %route.upstream, cause = %error, "dial failed");
                 let timeout = matches!(error, DialError::Timeout { .. });
-                let _ = answer.send(Err(error.into()));
+                let _ = dial.waiter.answer.send(Err(error.into()));
                 inner.slots.remove_if(&key, |_, slot| is_dialing(slot, &queue));
                 for waiter in lock(&queue).drain(..) {
                     let _ = waiter.answer.send(Err(OpenError::Shared { timeout }));
@@ -188,14 +238,24 @@ async fn create(inner: Arc<Inner>, key: Key, route: Arc<Route>, queue: Arc<Queue
     }
 }
 
-/// Ends when the request whose head is dialled with has gone, and no other waits.
-async fn abandoned(answer: &mut oneshot::Sender<Result<Opened, OpenError>>, queue: &Queue) {
-    answer.closed().await;
-    loop {
-        // the next one takes the place of the one that left: the dial is the entry's
-        let Some(next) = next_waiter(queue) else { return };
-        *answer = next.answer;
-        answer.closed().await;
+/// A dial under way.
+struct Dial {
+    /// Who is to have its outcome.
+    waiter: Waiter,
+    /// It was begun with the head of another, which has left.
+    inherited: bool,
+}
+
+impl Dial {
+    /// Ends when the request that it is for has gone, and no other waits.
+    async fn abandoned(&mut self, queue: &Queue) {
+        self.waiter.answer.closed().await;
+        loop {
+            // the next one takes the place of the one that left: the dial is the entry's
+            let Some(next) = next_waiter(queue) else { return };
+            (self.waiter, self.inherited) = (next, true);
+            self.waiter.answer.closed().await;
+        }
     }
 }
 
@@ -223,7 +283,7 @@ fn establish(
     inner.slots.insert(key.clone(), Slot::Live(Arc::clone(&mailbox)));
     let now = Instant::now().into_std();
     let policy = policy(&route, &key);
-    let tracker = inner.tracker.clone();
+    let (tracker, stopping) = (inner.tracker.clone(), inner.stopping.clone());
     let membership = Membership {
         key,
         id,
@@ -239,10 +299,18 @@ fn establish(
         &read,
         now,
     ));
+    if stopping.is_cancelled() {
+        // its slot was perhaps not yet live when all sessions were told
+        let _ = mailbox.post(Mail::Shutdown);
+    }
+    // if it has gone, this is dropped and tells the session
     let _ = creator.send(Ok(Opened {
         mailbox: Arc::clone(&mailbox),
         protocol: protocol.clone(),
-        created: Some(head),
+        created: Some(Creation {
+            head,
+            mailbox: Some(Arc::clone(&mailbox)),
+        }),
     }));
     for waiter in lock(queue).drain(..) {
         let opened = Opened {

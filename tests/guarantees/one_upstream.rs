@@ -3,12 +3,20 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use sessmux::profile::Profile;
 use tokio::time::timeout;
 
 use crate::common::Proxy;
 use crate::common::capture::Log;
 use crate::common::raw::{Got, Pair, Raw, RawAgent};
 use crate::{by_session, keyed};
+
+const HELLO: &str = r#"
+    [[rule]]
+    from = "client"
+    when = { "/type" = "hello" }
+    role = "hello"
+"#;
 
 #[tokio::test]
 async fn g1_fifty_first_attaches_dial_once() {
@@ -72,6 +80,45 @@ async fn g1_a_refusal_goes_to_whom_it_was_said() {
     server.switch("").await;
     friend.switched().await;
     Pair { page: friend, server }.works().await;
+}
+
+#[tokio::test]
+async fn g1_the_heir_of_a_dial_is_not_refused_for_the_head_of_the_one_that_left() {
+    let agent = RawAgent::start().await;
+    let proxy = keyed(&agent).await;
+    let stranger = Raw::ask(proxy.address, "/ws?session=a", "Authorization: stranger\r\n").await;
+    let mut server = agent.accept().await;
+    let mut friend = Raw::ask(proxy.address, "/ws?session=a", "Authorization: friend\r\n").await;
+    proxy.settled().await;
+    drop(stranger);
+    proxy.settled().await;
+    server
+        .write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 4\r\n\r\nwho?")
+        .await;
+    let mut server = agent.accept().await;
+    assert_eq!(server.field("authorization"), Some("friend"));
+    server.switch("").await;
+    friend.switched().await;
+    Pair { page: friend, server }.works().await;
+}
+
+#[tokio::test]
+async fn a_creator_that_leaves_amid_the_handshake_leaves_no_session_behind_that_awaits_its_hello() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let mut it = by_session(agent.address);
+    it.profile = Profile::parse(HELLO).unwrap();
+    let proxy = Proxy::start(it).await;
+    for _ in 0..20 {
+        let page = Raw::ask(proxy.address, "/ws?session=a", "").await;
+        let mut server = agent.accept().await;
+        // both are there when sessmux looks next
+        server.switch("").await;
+        drop(page);
+        while !matches!(server.next().await, Got::End | Got::Reset) {}
+    }
+    log.says(&["its page left before it was attached"]).await;
+    assert_eq!(log.count(&["nobody came back"]), 0);
 }
 
 #[tokio::test]

@@ -203,7 +203,7 @@ impl Session {
         });
         let echoed = attached.ending && !attached.out.has_control() && self.is_echo(parting);
         let shown = self.end.as_ref().is_some_and(|end| end.reattached);
-        let over = echoed || shown || self.policy.one_to_one || !self.stands();
+        let over = echoed || shown || self.ends_with_page();
         let (rest, closed) = attached.rest(&self.log);
         self.deadlines.detached();
         self.deadlines.grace = Some(now + self.policy.grace);
@@ -215,6 +215,11 @@ impl Session {
         }
         self.log.shrink();
         Some(Departure { rest, closed, over })
+    }
+
+    /// Whether the session is over when its page leaves: nobody else can name it, or its hello is not done.
+    pub fn ends_with_page(&self) -> bool {
+        self.policy.one_to_one || !self.stands()
     }
 
     /// Whether a close answers upstream's: a page that leaves by itself says 1001, which crosses it.

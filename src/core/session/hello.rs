@@ -38,12 +38,17 @@ impl Session {
         matches!(self.hello, Hello::Stands(_))
     }
 
+    /// Whether the first page has yet to say its hello.
+    pub fn awaits_hello(&self) -> bool {
+        matches!(self.hello, Hello::Wanted)
+    }
+
     /// Whether the server's answer to the hello is awaited.
     pub fn awaits_hello_answer(&self) -> bool {
         matches!(self.hello, Hello::Sent(_))
     }
 
-    /// Server messages from before the first hello, which a page needs to say its own.
+    /// Server messages from before the first hello, which a page needs to say its own; nothing until it was said.
     pub fn challenge(&self) -> &[u8] {
         match &self.hello {
             Hello::Stands(record) | Hello::Sent(record) => &record.challenge,

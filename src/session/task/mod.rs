@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use super::attach::Attach;
@@ -47,6 +48,8 @@ pub(super) struct SessionTask {
     page: Option<Page>,
     /// Pages that came before the session stood, and until when each may wait.
     waiting: Vec<(Instant, Box<Attach>)>,
+    /// Pending pages that ask for the challenge before the first hello was said: it is not whole yet.
+    asking: Vec<oneshot::Sender<Vec<u8>>>,
     /// The browser whose page was attached last.
     browser: Option<Arc<Browser>>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -71,6 +74,7 @@ impl SessionTask {
             upstream: Some(upstream),
             page: None,
             waiting: Vec::new(),
+            asking: Vec::new(),
             browser: None,
             timer: None,
             over: false,
@@ -95,7 +99,15 @@ impl SessionTask {
         for mail in mail {
             match mail {
                 Mail::Attach(attach) => self.attach(attach, now),
-                Mail::Challenge(asked) => drop(asked.send(self.core.challenge().to_vec())),
+                Mail::Challenge(asked) => self.challenge(asked),
+                Mail::Abandoned => {
+                    if self.core.epoch() == 0 && self.core.ends_with_page() {
+                        self.end(
+                            Some(&Close::new(close::GOING_AWAY, "")),
+                            "its page left before it was attached",
+                        );
+                    }
+                }
                 Mail::Shutdown => {
                     self.close_page(
                         now,
@@ -107,6 +119,23 @@ impl SessionTask {
             }
         }
         moved
+    }
+
+    fn challenge(&mut self, asked: oneshot::Sender<Vec<u8>>) {
+        self.asking.retain(|other| !other.is_closed());
+        self.asking.push(asked);
+        self.answer_askers();
+    }
+
+    /// Shows the pending pages that ask what they need to say their hello, once all of that has come.
+    fn answer_askers(&mut self) {
+        if self.core.awaits_hello() {
+            return;
+        }
+        for asked in std::mem::take(&mut self.asking) {
+            // who has left does not want it
+            let _ = asked.send(self.core.challenge().to_vec());
+        }
     }
 
     fn attach(&mut self, attach: Box<Attach>, now: Instant) {
@@ -211,7 +240,7 @@ impl Drop for SessionTask {
         let waiting = std::mem::take(&mut self.waiting).into_iter().map(|(_, attach)| attach);
         let mail = left.into_iter().filter_map(|mail| match mail {
             Mail::Attach(attach) => Some(attach),
-            Mail::Challenge(_) | Mail::Shutdown => None,
+            Mail::Challenge(_) | Mail::Abandoned | Mail::Shutdown => None,
         });
         waiting.chain(mail).for_each(|attach| attach.give_back());
     }

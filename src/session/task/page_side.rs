@@ -128,6 +128,9 @@ impl SessionTask {
             return;
         }
         upstream.send(message);
+        if is_hello {
+            self.answer_askers();
+        }
     }
 
     fn page_fault(&mut self, now: Instant, code: u16, what: &str) {

@@ -65,12 +65,15 @@ impl SessionTask {
                         self.received(piece.ends_message, now);
                     }
                 }
-                Ok(Event::Control(Opcode::Ping, payload)) => upstream.send_control(Opcode::Pong, &payload),
+                // one that does not read what waits for it gets no pongs on top of that
+                Ok(Event::Control(Opcode::Ping, payload)) if upstream.has_room() => {
+                    upstream.send_control(Opcode::Pong, &payload);
+                }
                 Ok(Event::Control(Opcode::Close, payload)) => match Close::parse(&payload) {
                     Some(close) => self.upstream_ended(now, UpstreamEnd::Close(close), "upstream closed"),
                     None => self.upstream_fault(now, close::PROTOCOL_ERROR, "bad close frame"),
                 },
-                // a pong: whatever upstream sends shows that it lives
+                // or a pong: whatever upstream sends shows that it lives
                 Ok(Event::Control(..)) => {}
                 Err(fault) => self.upstream_fault(now, fault.code(), &fault.to_string()),
             }

@@ -1,0 +1,242 @@
+//! A page on its way to a session: its key, its pending first words, and its socket's way to the session's task.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::http::request;
+use hyper::upgrade::{OnUpgrade, Parts};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::timeout;
+
+use super::body::{self, Body};
+use super::cookie::BrowserId;
+use super::hold::Hold;
+use super::key::{self, KeyRequest, MissingKey};
+use super::request::Shared;
+use super::upgrade::{accepted, refused};
+use crate::config::{Captures, Route};
+use crate::core::close::{self, Close};
+use crate::profile::{Role, Side};
+use crate::session::attach::Attach;
+use crate::session::browser::Browser;
+use crate::session::key::{Key, Owner};
+use crate::session::mailbox::Mail;
+use crate::session::pending;
+use crate::session::registry::{OpenError, Opened};
+use crate::transport::dial::DialError;
+
+/// A page waits so long for the hello of the one before it.
+const OTHER_HELLO: Duration = Duration::from_secs(10);
+
+/// A page on its way to a session.
+pub(super) struct Newcomer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) route: Arc<Route>,
+    pub(super) captures: Captures,
+    pub(super) head: request::Parts,
+    pub(super) owner: Owner,
+    pub(super) browser_id: Option<BrowserId>,
+    pub(super) browser: Option<Arc<Browser>>,
+    /// The head that goes upstream, should it be the one that dials.
+    pub(super) offer: Request<()>,
+    /// When its 101 was made.
+    pub(super) since: Instant,
+}
+
+/// What became of a pending page's hello.
+enum Heard {
+    Hello,
+    /// The session ended first.
+    SessionEnded,
+}
+
+impl Newcomer {
+    /// Finds or creates the session, then lets the socket follow once the 101 is out.
+    pub(super) async fn open(self, upgraded: OnUpgrade, accept: &str) -> Result<Response<Body>, Response<Body>> {
+        let key = match self.key(None) {
+            Ok(key) => key,
+            Err(missing) => {
+                tracing::info!(route = %self.route.path.text, cause = %missing, "no key");
+                return Err(body::text(StatusCode::BAD_REQUEST, format!("{missing}\n")));
+            }
+        };
+        let opened = self
+            .shared
+            .sessions
+            .open(&key, &self.route, self.offer.clone())
+            .await
+            .map_err(refused)?;
+        let answer = accepted(accept, &opened);
+        let tracker = self.shared.tracker.clone();
+        tracker.spawn(async move {
+            if let Some(attach) = self.attach(upgraded).await {
+                self.deliver(key, opened, attach, false).await;
+            }
+        });
+        Ok(answer)
+    }
+
+    /// Reads the first message, in which the key is; then finds or creates the session.
+    pub(super) async fn first_message(self, upgraded: OnUpgrade, permit: OwnedSemaphorePermit) {
+        let Some(mut attach) = self.attach(upgraded).await else {
+            return;
+        };
+        attach.permit = Some(permit);
+        let first = pending::first_message(&mut attach, self.route.max_message);
+        let first = match self.unless_stopping(first).await {
+            Ok(first) => first,
+            Err(close) => return self.turn_away(*attach, &close),
+        };
+        let key = match self.key(Some(&first)) {
+            Ok(key) => key,
+            Err(missing) => {
+                let close = Close::new(close::POLICY, "the first message lacks the key");
+                tracing::info!(route = %self.route.path.text, cause = %missing, "no key");
+                return self.turn_away(*attach, &close);
+            }
+        };
+        let is_hello = !self.route.profile.has(Role::Hello) || self.is_hello(&first);
+        match self.shared.sessions.open(&key, &self.route, self.offer.clone()).await {
+            Ok(opened) => self.deliver(key, opened, attach, is_hello).await,
+            Err(error) => self.turn_away(*attach, &after_accept(&error)),
+        }
+    }
+
+    /// Brings the socket to the session's task, and to another's if that one ends meanwhile.
+    async fn deliver(self, key: Key, mut opened: Opened, mut attach: Box<Attach>, mut said_hello: bool) {
+        let protocol = opened.protocol.clone();
+        loop {
+            let pending = !said_hello && opened.created.is_none() && self.route.profile.has(Role::Hello);
+            let heard = if pending {
+                self.unless_stopping(self.hello(&opened, &mut attach)).await
+            } else {
+                Ok(Heard::Hello)
+            };
+            match heard {
+                Ok(Heard::Hello) => {
+                    said_hello |= pending;
+                    match hand_over(opened, attach).await {
+                        Some(back) => attach = back,
+                        None => return,
+                    }
+                }
+                // the next one may be this page's own
+                Ok(Heard::SessionEnded) => {}
+                Err(close) => return self.turn_away(*attach, &close),
+            }
+            opened = match self.shared.sessions.open(&key, &self.route, self.offer.clone()).await {
+                Ok(opened) if opened.protocol == protocol => opened,
+                // the 101 has named another
+                Ok(_) => return self.turn_away(*attach, &restart()),
+                Err(error) => return self.turn_away(*attach, &after_accept(&error)),
+            };
+        }
+    }
+
+    /// Shows a pending page what it needs to say its hello, and waits for that.
+    async fn hello(&self, opened: &Opened, attach: &mut Attach) -> Result<Heard, Close> {
+        if attach.permit.is_none() {
+            attach.permit = Arc::clone(&self.shared.pending).try_acquire_owned().ok();
+        }
+        if attach.permit.is_none() {
+            return Err(Close::new(close::TRY_LATER, "too many pending attachments"));
+        }
+        let (asked, challenge) = oneshot::channel();
+        if opened.mailbox.post(Mail::Challenge(asked)).is_err() {
+            return Ok(Heard::SessionEnded);
+        }
+        let challenge = match timeout(OTHER_HELLO, challenge).await {
+            Ok(Ok(challenge)) => challenge,
+            Ok(Err(_)) => return Ok(Heard::SessionEnded),
+            Err(_) => return Err(Close::new(close::TRY_LATER, "another page has yet to say its hello")),
+        };
+        pending::hello(attach, &challenge, self.route.max_message, |text| self.is_hello(text)).await?;
+        Ok(Heard::Hello)
+    }
+
+    /// What a pending page is waited for, unless sessmux stops first.
+    async fn unless_stopping<T>(&self, pending: impl Future<Output = Result<T, Close>>) -> Result<T, Close> {
+        let stopping = self.shared.sessions.stopping();
+        stopping
+            .run_until_cancelled(pending)
+            .await
+            .unwrap_or_else(|| Err(restart()))
+    }
+
+    fn is_hello(&self, text: &[u8]) -> bool {
+        self.route.profile.role(Side::Client, text) == Some(Role::Hello)
+    }
+
+    fn key(&self, first: Option<&[u8]>) -> Result<Key, MissingKey> {
+        let request = KeyRequest {
+            captures: &self.captures,
+            uri: &self.head.uri,
+            headers: &self.head.headers,
+            browser: self.browser_id,
+            first,
+        };
+        let values = key::values(&self.route, &request)?;
+        // a key that is not known yet, or never, is nobody else's
+        let alone = self.route.key.is_empty() || values.iter().any(Option::is_none);
+        let values = values.into_iter().map(Option::unwrap_or_default).collect();
+        let key = Key::new(self.route.path.text.as_str().into(), self.owner.clone(), values);
+        Ok(if alone { key.alone() } else { key })
+    }
+
+    /// The socket, once the 101 is written or kept.
+    async fn attach(&self, upgraded: OnUpgrade) -> Option<Box<Attach>> {
+        let upgraded = upgraded.await.ok()?;
+        let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<Hold>>() else {
+            return None;
+        };
+        let (socket, head) = io.into_inner().into_parts();
+        let unread = read_buf.to_vec();
+        Some(Box::new(Attach {
+            socket,
+            head,
+            unread,
+            since: self.since,
+            browser: self.browser.clone(),
+            permit: None,
+            retry: None,
+        }))
+    }
+
+    fn turn_away(&self, attach: Attach, close: &Close) {
+        tracing::info!(route = %self.route.path.text, code = close.code, reason = %close.reason, "turned away");
+        attach.turn_away(&self.shared.tracker, close);
+    }
+}
+
+/// Posts the page to its session's task; it comes back if the session ends before it took effect.
+async fn hand_over(mut opened: Opened, mut attach: Box<Attach>) -> Option<Box<Attach>> {
+    let (retry, back) = oneshot::channel();
+    attach.retry = Some(retry);
+    if let Err(mail) = opened.mailbox.post(Mail::Attach(attach)) {
+        return match mail {
+            Mail::Attach(attach) => Some(attach),
+            _ => None,
+        };
+    }
+    let back = back.await.ok();
+    if let Some(creation) = opened.created.take() {
+        // it is attached, or the session has ended
+        creation.kept();
+    }
+    back
+}
+
+fn restart() -> Close {
+    Close::new(close::RESTART, "try again")
+}
+
+/// The close of a page whose dial failed after the 101.
+fn after_accept(error: &OpenError) -> Close {
+    match error {
+        OpenError::Stopping => Close::new(close::RESTART, "sessmux is stopping"),
+        OpenError::Dial(DialError::Refused(_)) => Close::new(close::BAD_GATEWAY, "the agent server refused"),
+        _ => Close::new(close::BAD_GATEWAY, "the agent server cannot be reached"),
+    }
+}
