@@ -2,16 +2,10 @@
 
 mod common;
 
-use common::{Agent, Page, Proxy, route};
+use common::{Agent, HELLO, Page, Proxy, route};
 use sessmux::config::{KeyPart, KeySource, Route};
 use sessmux::profile::Profile;
 
-const HELLO: &str = r#"
-    [[rule]]
-    from = "client"
-    when = { "/type" = "hello" }
-    role = "hello"
-"#;
 const ANSWER: &str = r#"
     [[rule]]
     from = "server"

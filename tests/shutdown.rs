@@ -4,7 +4,7 @@ mod common;
 
 use common::capture::Log;
 use common::raw::{Got, Raw, RawAgent};
-use common::{PATIENCE, config, route};
+use common::{HELLO, PATIENCE, config, route};
 use sessmux::config::{Config, KeyPart, KeySource, PathPattern, Route};
 use sessmux::profile::Profile;
 use sessmux::server::Server;
@@ -12,13 +12,6 @@ use std::net::SocketAddr;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-
-const HELLO: &str = r#"
-    [[rule]]
-    from = "client"
-    when = { "/type" = "hello" }
-    role = "hello"
-"#;
 
 /// A proxy that a test stops.
 struct Stoppable {

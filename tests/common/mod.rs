@@ -25,6 +25,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// Nothing that a test awaits takes this long; sessmux's own longest wait is 10 s.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A rule that makes `{"type":"hello"}` the hello.
+pub const HELLO: &str = r#"
+    [[rule]]
+    from = "client"
+    when = { "/type" = "hello" }
+    role = "hello"
+"#;
+
 /// Awaits something that must come.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future)

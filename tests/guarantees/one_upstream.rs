@@ -6,17 +6,10 @@ use futures_util::future::join_all;
 use sessmux::profile::Profile;
 use tokio::time::timeout;
 
-use crate::common::Proxy;
 use crate::common::capture::Log;
 use crate::common::raw::{Got, Pair, Raw, RawAgent};
+use crate::common::{HELLO, Proxy};
 use crate::{by_session, keyed};
-
-const HELLO: &str = r#"
-    [[rule]]
-    from = "client"
-    when = { "/type" = "hello" }
-    role = "hello"
-"#;
 
 #[tokio::test]
 async fn g1_fifty_first_attaches_dial_once() {

@@ -1,0 +1,156 @@
+//! Finds a session or creates it: any number of concurrent first attaches dial once.
+//!
+//! Creation belongs to the registry's entry, not to a request. The entry's dial uses the head of one waiter at a time:
+//! a refusal by the agent server goes to that waiter, and the next one's head is tried; a dial that cannot connect
+//! fails them all; with no waiter left the dial is cancelled.
+
+mod create;
+mod membership;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use hyper::Request;
+use hyper::header::HeaderValue;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::key::Key;
+use super::lookalike::Lookalikes;
+use super::mailbox::{Mail, Mailbox};
+use crate::config::Route;
+use crate::transport::dial::DialError;
+
+use create::{Dialing, Queue, Waiter, create, lock};
+
+pub use create::Creation;
+pub(super) use membership::{Membership, Naming};
+
+/// All sessions of this process; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    slots: DashMap<Key, Slot>,
+    lookalikes: Lookalikes,
+    tracker: TaskTracker,
+    stopping: CancellationToken,
+}
+
+#[derive(Debug, Clone)]
+enum Slot {
+    Dialing(Arc<Queue>),
+    Live(Arc<Mailbox>),
+}
+
+/// A session to attach to.
+#[derive(Debug)]
+pub struct Opened {
+    /// Reaches its task.
+    pub mailbox: Arc<Mailbox>,
+    /// The subprotocol that upstream chose.
+    pub protocol: Option<HeaderValue>,
+    /// For the request that created the session; `None` for all others.
+    pub created: Option<Creation>,
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The dial that this request's head was used for failed.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// Somebody else's dial failed, for all who waited.
+    #[error("the dial of another request failed")]
+    Shared {
+        /// It timed out.
+        timeout: bool,
+    },
+    /// sessmux is stopping.
+    #[error("sessmux is stopping")]
+    Stopping,
+}
+
+impl Sessions {
+    /// No sessions yet; their tasks, and all that they start, run under `tracker`.
+    pub fn new(tracker: TaskTracker) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                slots: DashMap::new(),
+                lookalikes: Lookalikes::new(),
+                tracker,
+                stopping: CancellationToken::new(),
+            }),
+        }
+    }
+
+    /// The session named `key`, created with `offer`, the head of an upgrade request to upstream, if there is none.
+    pub async fn open(&self, key: &Key, route: &Arc<Route>, offer: Request<()>) -> Result<Opened, OpenError> {
+        if self.inner.stopping.is_cancelled() {
+            return Err(OpenError::Stopping);
+        }
+        let (answer, opened) = oneshot::channel();
+        let waiter = Waiter { offer, answer };
+        match self.inner.slots.entry(key.clone()) {
+            Entry::Occupied(slot) => match slot.get() {
+                Slot::Live(mailbox) => {
+                    let mailbox = Arc::clone(mailbox);
+                    let protocol = mailbox.protocol();
+                    return Ok(Opened {
+                        mailbox,
+                        protocol,
+                        created: None,
+                    });
+                }
+                Slot::Dialing(queue) => lock(queue).push_back(waiter),
+            },
+            Entry::Vacant(slot) => {
+                let queue = Arc::new(Mutex::new(VecDeque::from([waiter])));
+                slot.insert(Slot::Dialing(Arc::clone(&queue)));
+                let entry = Dialing {
+                    inner: Arc::clone(&self.inner),
+                    key: key.clone(),
+                    queue,
+                };
+                self.inner.tracker.spawn(create(entry, Arc::clone(route)));
+            }
+        }
+        opened.await.unwrap_or_else(|_| {
+            let stopping = self.inner.stopping.is_cancelled();
+            Err(if stopping {
+                OpenError::Stopping
+            } else {
+                OpenError::Shared { timeout: false }
+            })
+        })
+    }
+
+    /// Cancelled once sessmux stops.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.inner.stopping
+    }
+
+    /// Tells every session that sessmux stops; those that are dialled for end before they begin.
+    pub fn shut_down(&self) {
+        self.inner.stopping.cancel();
+        let live: Vec<_> = self
+            .inner
+            .slots
+            .iter()
+            .filter_map(|slot| match slot.value() {
+                Slot::Live(mailbox) => Some(Arc::clone(mailbox)),
+                Slot::Dialing(_) => None,
+            })
+            .collect();
+        for mailbox in live {
+            // one that has ended needs no telling
+            let _ = mailbox.post(Mail::Shutdown);
+        }
+    }
+}
