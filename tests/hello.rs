@@ -104,6 +104,26 @@ async fn a_second_page_is_shown_the_whole_challenge_however_late_it_comes() {
 }
 
 #[tokio::test]
+async fn a_page_that_said_its_hello_first_waits_for_that_of_the_creator() {
+    let mut agent = Agent::start().await;
+    let proxy = Proxy::start(with_rules(&agent, "first:/s", &[HELLO])).await;
+    let mut first = proxy.page("/ws").await;
+    say(&mut first, r#"{"s":"1"}"#).await;
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, r#"{"s":"1"}"#);
+    let mut second = proxy.page("/ws").await;
+    say(&mut second, r#"{"type":"hello","s":"1"}"#).await;
+    proxy.settled().await;
+    // the session stands once this is on its way, for this server does not answer hellos
+    say(&mut first, &hello("first")).await;
+    assert_eq!(server.text().await, hello("first"));
+    assert_eq!(first.close_code().await, Some(4001));
+    server.send("news").await;
+    assert_eq!(second.text().await, "news");
+    assert_eq!(agent.count(), 1);
+}
+
+#[tokio::test]
 async fn the_answer_is_shown_again_from_the_record() {
     let mut agent = Agent::start().await;
     let proxy = Proxy::start(with_rules(&agent, "query:s", &[HELLO, ANSWER])).await;

@@ -34,6 +34,11 @@ impl Acks {
         self.acknowledged
     }
 
+    /// Whether a ping may be sent now.
+    pub fn rested(&self, now: Instant) -> bool {
+        self.outstanding.is_none() && now >= self.last_ping + EVERY
+    }
+
     /// The payload of a ping that is due now, behind all messages up to `sent`.
     pub fn ping(&mut self, now: Instant, sent: Mark) -> Option<[u8; 16]> {
         if self.due(sent).is_none_or(|due| now < due) {

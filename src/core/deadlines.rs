@@ -13,8 +13,9 @@ pub(super) const HEARTBEAT: Duration = Duration::from_secs(30);
 /// A session that no page was ever attached to is kept this long, whatever the grace: its creator is on the way, or
 /// left amid the handshake.
 pub(super) const FIRST_ATTACH: Duration = Duration::from_secs(10);
-/// How long a page may take nothing of the rest after upstream ended, and how long to echo the close behind it.
-pub(super) const ECHO: Duration = Duration::from_secs(5);
+/// How long a page may take nothing of the rest after upstream ended, and how long to echo the close behind it; longer
+/// than a live page may take, for what it has yet to read lies in the system's buffers.
+pub(super) const ECHO: Duration = Duration::from_secs(15);
 
 /// Something is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -47,6 +47,8 @@ pub struct Log {
     tail: u64,
     /// Bytes that slabs have allocated.
     allocated: usize,
+    /// Bytes kept beside the log that count with it.
+    pinned: usize,
     /// A dropped slab's memory, the next one's if it fits.
     spare: Option<Vec<u8>>,
 }
@@ -76,6 +78,7 @@ impl Log {
             end: 0,
             tail: 0,
             allocated: 0,
+            pinned: 0,
             spare: None,
         }
     }
@@ -117,17 +120,27 @@ impl Log {
 
     /// How many bytes may be received without evicting what a reader at `cursor` has yet to get.
     ///
-    /// A reader that has got every whole frame never blocks: the message being received is held above the bounds. By
-    /// count it is exact only after [`Self::evict`].
+    /// A reader that stands in the newest complete message or behind it never blocks: that one and the one being
+    /// received are held above the bounds. By count it is exact only after [`Self::evict`].
     pub fn room(&self, cursor: u64) -> usize {
-        if cursor >= self.end {
+        if cursor >= self.newest {
             return usize::MAX;
         }
         let unread = (self.tail - cursor) as usize;
         if self.boundary.position - self.base.position > self.bounds.messages {
             return 0;
         }
-        self.bounds.bytes.saturating_sub(unread)
+        self.bytes().saturating_sub(unread)
+    }
+
+    /// Counts further bytes that are kept for the log's session beside the log.
+    pub fn pin(&mut self, bytes: usize) {
+        self.pinned += bytes;
+    }
+
+    /// The bound by bytes, less what is pinned; half of it is the log's in any case.
+    fn bytes(&self) -> usize {
+        self.bounds.bytes - self.pinned.min(self.bounds.bytes / 2)
     }
 
     /// Appends bytes of the frame being received.
@@ -202,7 +215,7 @@ impl Log {
 
     /// Whether the bounds are exceeded.
     pub fn over_bounds(&self) -> bool {
-        self.allocated > self.bounds.bytes || self.boundary.position - self.base.position > self.bounds.messages
+        self.allocated > self.bytes() || self.boundary.position - self.base.position > self.bounds.messages
     }
 
     /// Gives unused memory back; for a session that nobody is attached to.
@@ -324,6 +337,8 @@ impl Log {
 
     fn grow(&mut self, wanted: usize) {
         let (least, most) = SLAB;
+        // a slab is dropped as a whole: of a small log it is a small part
+        let most = (self.bounds.bytes / 8).next_power_of_two().clamp(least, most);
         let retained = (self.tail - self.base.offset) as usize;
         let size = wanted.max(retained / 8).next_power_of_two().clamp(least, most);
         let bytes = match self.spare.take() {

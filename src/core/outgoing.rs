@@ -6,11 +6,14 @@ use std::io::IoSlice;
 
 use super::log::{Log, Mark};
 
-/// Most bytes of control frames that wait; a page that pings without reading gets no further pongs.
+/// Most bytes of control frames that wait, what was sent of them included; a page that pings without reading gets no further pongs.
 const MAX_CONTROL_WAITING: usize = 4096;
 
 /// Most bytes of the log in the write that starts with the head: the page waits for it, and a larger one takes longer.
 const FIRST_BATCH: u64 = 16 * 1024;
+
+/// A page that has more than this to be sent, in bytes, is behind.
+const BEHIND: u64 = 64 * 1024;
 
 /// See the module. Bytes leave in the order head, log up to `control_at`, control, log.
 #[derive(Debug)]
@@ -48,6 +51,17 @@ impl Outgoing {
         self.cursor
     }
 
+    /// Whether so much is to be sent that what waits behind it waits long.
+    pub fn is_behind(&self, log: &Log) -> bool {
+        log.end() - self.cursor > BEHIND
+    }
+
+    /// The last message boundary that was sent.
+    pub fn passed(&mut self, log: &Log) -> Mark {
+        (_, self.walked) = log.frame_boundary(self.walked, self.cursor);
+        self.walked
+    }
+
     /// Whether everything there is was sent.
     pub fn is_empty(&self, log: &Log) -> bool {
         self.head.is_empty() && self.control.is_empty() && self.cursor >= log.end()
@@ -66,7 +80,7 @@ impl Outgoing {
 
     /// Queues control frames for the next frame boundary; returns whether they were taken.
     pub fn push_control(&mut self, log: &Log, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        if self.control.len() - self.control_sent > MAX_CONTROL_WAITING {
+        if self.control.len() > MAX_CONTROL_WAITING {
             return false;
         }
         if self.control.is_empty() {

@@ -80,6 +80,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         24 => (size(), prop::bool::weighted(0.6)).prop_map(|(size, fin)| Operation::Frame { size, fin }),
         24 => some_bytes().prop_map(Operation::Read),
         24 => (some_bytes(), 2..17usize).prop_map(|(most, slots)| Operation::Write(most, slots)),
+        2 => Just(Operation::Request),
         8 => facts.prop_map(Operation::Attach),
         4 => parting().prop_map(Operation::Detach),
         4 => Just(Operation::Hello),

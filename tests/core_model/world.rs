@@ -13,8 +13,8 @@ use sessmux::core::session::{Due, Session, UpstreamEnd};
 
 use super::page::{Frame, Page, Ping};
 
-/// The largest slab of a log.
-const SLAB: usize = 64 * 1024;
+/// What has to be read of upstream before a pause is over.
+const PACE: usize = 64 * 1024;
 
 /// What may happen to a session; what does not apply at the moment does nothing.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub enum Operation {
     Read(usize),
     /// The page's socket takes at most so many bytes, of so many slices.
     Write(usize, usize),
+    /// A page is requested; its socket comes later.
+    Request,
     Attach(PageFactsOf),
     Detach(Parting),
     Hello,
@@ -97,15 +99,26 @@ pub struct World {
     pub end: Option<UpstreamEnd>,
     reattached: bool,
     pub over: bool,
-    stalled: Option<Instant>,
+    /// Since when upstream waits for the page, and how much of it must be read before that is over.
+    stalled: Option<(Instant, usize)>,
+    /// Up to where any page has acknowledged that may be alive, though another was loaded since.
+    elsewhere: Option<u64>,
+    /// Bytes kept beside the log that count with it.
+    pinned: usize,
+    /// Messages between hello and answer that were evicted before that came.
+    missing: u64,
     open: Option<Instant>,
     progress: Instant,
     pinged: Instant,
+    /// When the page was attached, or a ping to it was last due.
+    page_pinged: Instant,
     takeovers: Vec<Instant>,
     damped: Option<Instant>,
     epochs: u64,
     stale: u64,
     pings: Vec<Ping>,
+    /// The log's largest slab.
+    slab: usize,
     /// Most bytes that a log holds above what is retained: evicted ones, free ones and a spare slab.
     slack: usize,
 }
@@ -113,6 +126,7 @@ pub struct World {
 impl World {
     pub fn new(policy: Policy) -> Self {
         let born = Instant::now();
+        let slab = (policy.log.bytes / 8).next_power_of_two().clamp(256, 64 * 1024);
         Self {
             core: Session::new(policy, born),
             policy,
@@ -135,15 +149,20 @@ impl World {
             reattached: false,
             over: false,
             stalled: None,
+            elsewhere: None,
+            pinned: 0,
+            missing: 0,
             open: None,
             progress: born,
             pinged: born,
+            page_pinged: born,
             takeovers: Vec::new(),
             damped: None,
             epochs: 0,
             stale: 0,
             pings: Vec::new(),
-            slack: 3 * SLAB,
+            slab,
+            slack: 3 * slab,
         }
     }
 
@@ -156,6 +175,10 @@ impl World {
             Operation::Read(most) => self.read(*most),
             Operation::Write(most, slots) => {
                 self.write(*most, *slots);
+            }
+            Operation::Request => {
+                self.facts.last_request = Some(self.now);
+                self.now += Duration::from_millis(1);
             }
             Operation::Attach(facts) => self.attach(*facts),
             Operation::Detach(parting) => self.detach(*parting),
@@ -201,16 +224,46 @@ impl World {
         if let Some(next) = self.core.next_deadline() {
             assert!(next > self.now, "nothing is due, and yet the next deadline has come");
         }
+        self.check_deadlines();
         self.check_budget();
         let held = self.core.log().tail() - self.core.log().base().offset;
         assert!(self.core.log().allocated() as u64 <= held + self.slack as u64);
     }
 
-    fn check_budget(&mut self) {
+    /// Nothing that is due was left out.
+    fn check_deadlines(&self) {
+        let within = |since: Instant, seconds| self.now < since + Duration::from_secs(seconds);
+        match (&self.page, &self.last) {
+            (None, None) => assert!(within(self.born, 10), "nobody came"),
+            (None, Some(last)) => assert!(self.now < last.at + self.policy.grace, "nobody came back"),
+            (Some(_), _) => assert!(self.open.is_none_or(|open| within(open, 30)), "an incomplete message"),
+        }
+        if self.end.is_none() {
+            assert!(within(self.pinged, 30), "upstream's heartbeat");
+            assert!(
+                self.page.is_none() || within(self.page_pinged, 30),
+                "the page's heartbeat"
+            );
+        }
+    }
+
+    /// How much may be read, and what that means for a pause.
+    fn budget(&mut self) -> usize {
         let budget = self.core.read_budget(self.now);
+        match budget {
+            0 => {
+                self.stalled.get_or_insert((self.now, PACE));
+            }
+            usize::MAX => self.stalled = None,
+            _ => {}
+        }
+        budget
+    }
+
+    fn check_budget(&mut self) {
+        let budget = self.budget();
         let Some(page) = self.page.as_ref().filter(|_| self.end.is_none()) else {
             assert_eq!(budget, usize::MAX, "nobody to wait for");
-            self.stalled = None;
             return;
         };
         let cursor = page.cursor(self.start_of(page.next));
@@ -220,19 +273,22 @@ impl World {
             .iter()
             .filter(|frame| frame.fin && frame.end > cursor)
             .count() as u64;
-        let full = unread >= self.policy.log.bytes as u64 || behind > self.policy.log.messages;
-        let all = page.next == self.frames.len();
+        let full = unread >= self.bytes() as u64 || behind > self.policy.log.messages;
+        // it stands in the newest complete message, which is kept above the bounds, or behind it
+        let newest = cursor >= self.start_of(self.first_after(self.complete.saturating_sub(1)));
         assert_eq!(
             budget == 0,
-            full && !all,
+            full && !newest,
             "read unless that loses what the page has yet to get"
         );
-        if budget > 0 {
-            self.stalled = None;
-            return;
+        if let Some((since, _)) = self.stalled {
+            assert!(self.now < since + Duration::from_secs(10), "10 s unread");
         }
-        let since = *self.stalled.get_or_insert(self.now);
-        assert!(self.now < since + Duration::from_secs(10), "10 s unread");
+    }
+
+    /// The bound by bytes, less what is pinned.
+    fn bytes(&self) -> usize {
+        self.policy.log.bytes - self.pinned.min(self.policy.log.bytes / 2)
     }
 
     fn start_of(&self, index: usize) -> u64 {
@@ -253,7 +309,7 @@ impl World {
             let seconds = Duration::from_secs;
             match due {
                 Due::TooSlow => {
-                    let stalled = self.stalled.take().expect("a page that holds upstream up");
+                    let (stalled, _) = self.stalled.take().expect("a page that holds upstream up");
                     assert!(self.now >= stalled + seconds(10));
                     self.detach_now(Parting::Cut, true);
                 }
@@ -263,7 +319,7 @@ impl World {
                     self.detach_now(Parting::Cut, true);
                 }
                 Due::NoEcho => {
-                    assert!(self.end.is_some() && self.now >= self.progress + seconds(5));
+                    assert!(self.end.is_some() && self.now >= self.progress + seconds(15));
                     self.detach_now(Parting::Cut, false);
                 }
                 Due::OnPurpose(code) => {
@@ -286,7 +342,10 @@ impl World {
                     assert!(self.end.is_none() && self.now >= self.pinged + seconds(30));
                     self.pinged = self.now;
                 }
-                Due::PagePing => assert!(self.page.is_some() && self.end.is_none()),
+                Due::PagePing => {
+                    assert!(self.page.is_some() && self.end.is_none());
+                    self.page_pinged = self.now;
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
@@ -16,6 +17,23 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::agent::{Ledger, number, text};
 use crate::common::{Page, Proxy, soon};
+
+/// So soon after a page request a redial may be that of a second page.
+const LOADS: Duration = Duration::from_secs(10);
+
+/// About that time sessmux may see it otherwise.
+const UNSURE: Duration = Duration::from_secs(1);
+
+/// How a browser's pages come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pages {
+    /// Not through the proxy: whatever happens is a refresh.
+    Elsewhere,
+    /// Through it, one with most reloads: some ends are blips, a page that is replaced is mostly one of two.
+    Often,
+    /// Through it, long ago: whatever ends without a close frame is a blip, and so is what replaces it.
+    Once,
+}
 
 /// Serves pages that browsers must not keep.
 pub(crate) struct PageServer {
@@ -126,8 +144,13 @@ pub(crate) struct Browser {
     target: String,
     ledger: Arc<Ledger>,
     choices: StdRng,
+    pages: Pages,
     /// The minted cookie, of a browser whose pages come through the proxy.
     cookie: Option<String>,
+    /// When the last page was requested.
+    requested: Option<Instant>,
+    /// From where a page has to be replayed to that was replaced by the load of another, and may be alive.
+    elsewhere: Option<RangeInclusive<u64>>,
     /// How many messages the agent was told to send.
     ordered: u64,
     /// The last client message.
@@ -144,7 +167,7 @@ impl Browser {
         target: String,
         ledger: Arc<Ledger>,
         choices: StdRng,
-        with_cookie: bool,
+        pages: Pages,
         cycles: usize,
     ) {
         let mut browser = Self {
@@ -152,24 +175,31 @@ impl Browser {
             target,
             ledger,
             choices,
+            pages,
             cookie: None,
+            requested: None,
+            elsewhere: None,
             ordered: 0,
             said: 0,
             sure: Vec::new(),
             never: Vec::new(),
         };
-        if with_cookie {
+        if pages != Pages::Elsewhere {
             browser.request_page().await;
         }
         let mut page = browser.attach(1..=1).await;
+        if pages == Pages::Once {
+            // what is waited for is the time itself
+            tokio::time::sleep_until((Instant::now() + LOADS + UNSURE).into()).await;
+        }
         for _ in 0..cycles {
             browser.order(4);
             browser.read(&mut page).await;
             browser.order(2);
             page = match browser.choices.random_range(0..10) {
                 0..4 => browser.reload(page).await,
-                4..7 => browser.cut(page).await,
-                _ => browser.overlap(page).await,
+                7..10 if !browser.is_perhaps_loading() => browser.overlap(page).await,
+                _ => browser.cut(page).await,
             };
         }
         browser.finish(page).await;
@@ -210,7 +240,7 @@ impl Browser {
     async fn reload(&mut self, mut page: Attachment) -> Attachment {
         let said = self.say(&mut page).await;
         self.sure.push((said, "reload"));
-        if self.cookie.is_some() && self.choices.random_bool(0.7) {
+        if self.pages == Pages::Often && self.choices.random_bool(0.7) {
             self.request_page().await;
         }
         let away = CloseFrame {
@@ -234,7 +264,7 @@ impl Browser {
             self.ledger.heard(said).await;
             self.sure.push((said, "cut"));
         }
-        let start = self.start_after(&page).await;
+        let start = self.start_after().await.unwrap_or_else(|| self.resume(&page));
         if self.choices.random() {
             page.page.cut();
         } else {
@@ -248,8 +278,15 @@ impl Browser {
     async fn overlap(&mut self, mut page: Attachment) -> Attachment {
         let said = self.say(&mut page).await;
         self.sure.push((said, "overlap"));
-        let start = self.start_after(&page).await;
-        let next = self.attach(start).await;
+        let blip = self.resume(&page);
+        let loaded = match self.start_after().await {
+            None if self.is_loading() => Some(1..=1),
+            loaded => loaded,
+        };
+        if loaded.is_some() {
+            self.elsewhere = Some(blip.clone());
+        }
+        let next = self.attach(loaded.unwrap_or(blip)).await;
         if self.choices.random() {
             self.said += 1;
             self.never.push(self.said);
@@ -266,16 +303,36 @@ impl Browser {
         next
     }
 
-    /// What the next page's first message may be, should `page` end without a close frame.
-    async fn start_after(&mut self, page: &Attachment) -> RangeInclusive<u64> {
-        if self.cookie.is_none() {
-            return 1..=1;
+    /// A page that dials so soon after one was requested, while another is attached, may be a second one.
+    fn is_loading(&self) -> bool {
+        self.requested.is_some_and(|at| at.elapsed() < LOADS)
+    }
+
+    /// Whether sessmux may see [`Self::is_loading`] otherwise.
+    fn is_perhaps_loading(&self) -> bool {
+        let unsure = LOADS - UNSURE..LOADS + UNSURE;
+        self.requested.is_some_and(|at| unsure.contains(&at.elapsed()))
+    }
+
+    /// What the next page's first message may be, should `page` end without a close frame and not be a blip.
+    async fn start_after(&mut self) -> Option<RangeInclusive<u64>> {
+        if self.pages == Pages::Elsewhere {
+            return Some(1..=1);
         }
-        if self.choices.random_bool(0.2) {
+        if self.pages == Pages::Often && self.choices.random_bool(0.2) {
             self.request_page().await;
-            return 1..=1;
+            return Some(1..=1);
         }
-        page.resume()
+        None
+    }
+
+    /// Which message a blip's replay may start with, given that the page that dials is perhaps an older one.
+    fn resume(&self, page: &Attachment) -> RangeInclusive<u64> {
+        let here = page.resume();
+        match &self.elsewhere {
+            Some(there) => *here.start().min(there.start())..=*here.end().min(there.end()),
+            None => here,
+        }
     }
 
     /// The agent goes on while nobody is attached; sometimes it is waited for.
@@ -353,6 +410,7 @@ impl Browser {
         let mut answer = String::new();
         soon("the page", stream.read_to_string(&mut answer)).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        self.requested = Some(Instant::now());
         if self.cookie.is_none() {
             let minted = answer.lines().find_map(|line| line.strip_prefix("set-cookie: "));
             let minted = minted.expect("a cookie is minted").split(';').next();

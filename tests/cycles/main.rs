@@ -15,14 +15,13 @@ use sessmux::config::{Config, KeySource, Upstream};
 use tokio::task::JoinSet;
 
 use agent::{Ledger, serve};
-use browser::{Browser, PageServer};
+use browser::{Browser, PageServer, Pages};
 use common::{Agent, Proxy, route, soon};
 
 const SESSIONS: usize = 100;
 const CYCLES: usize = 100;
 
-/// Half of the sessions belong to browsers whose pages come through the proxy, and know blips; the others' pages are
-/// refreshed whatever happens.
+/// A third of the sessions each belongs to browsers of one kind.
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_cycles_lose_nothing() {
     let seed = std::env::var("SESSMUX_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
@@ -30,7 +29,7 @@ async fn ten_thousand_cycles_lose_nothing() {
     let mut choices = StdRng::seed_from_u64(seed);
 
     let mut agent = Agent::start().await;
-    let pages = PageServer::start().await;
+    let page_server = PageServer::start().await;
     let mut route = route(agent.address, vec![KeySource::QueryParam("session".into())]);
     route.fights = false;
     // nothing is to be evicted here
@@ -38,7 +37,7 @@ async fn ten_thousand_cycles_lose_nothing() {
     let proxy = Arc::new(
         Proxy::with(Config {
             listen: "127.0.0.1:0".parse().unwrap(),
-            upstream: Upstream::Tcp(pages.address.to_string()),
+            upstream: Upstream::Tcp(page_server.address.to_string()),
             public_origins: Vec::new(),
             allow_origins: Vec::new(),
             routes: vec![Arc::new(route)],
@@ -50,10 +49,11 @@ async fn ten_thousand_cycles_lose_nothing() {
     let mut ledgers = HashMap::new();
     for number in 0..SESSIONS {
         let (ledger, orders) = Ledger::new();
+        let pages = [Pages::Elsewhere, Pages::Often, Pages::Once][number % 3];
         let target = format!("/ws?session={number}");
         ledgers.insert(target.clone(), (Arc::clone(&ledger), orders));
         let (proxy, choices) = (Arc::clone(&proxy), StdRng::seed_from_u64(choices.random()));
-        browsers.spawn(Browser::run(proxy, target, ledger, choices, number % 2 == 0, CYCLES));
+        browsers.spawn(Browser::run(proxy, target, ledger, choices, pages, CYCLES));
     }
     let mut connections = JoinSet::new();
     for _ in 0..SESSIONS {

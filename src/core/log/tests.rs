@@ -229,13 +229,18 @@ fn memory_returns_to_what_is_held() {
 }
 
 #[test]
-fn a_reader_that_has_every_whole_frame_never_blocks() {
-    let mut log = holding(Bounds { bytes: 300, ..WIDE }, &[message(&[50], 0)]);
-    assert_eq!(log.room(0), 300 - 52);
-    log.push(&frame(400, false, 1));
-    assert_eq!(log.room(0), 0);
-    assert_eq!(log.room(52), usize::MAX, "it lacks only what is not whole");
+fn a_reader_of_the_newest_message_never_blocks() {
+    let two = [message(&[50], 0), message(&[60], 1)];
+    let mut log = holding(Bounds { bytes: 300, ..WIDE }, &two);
+    assert_eq!(log.room(0), 300 - 52 - 62);
+    assert_eq!(log.room(52), usize::MAX, "the newest is held above the bounds");
+    log.push(&frame(400, false, 2));
+    assert_eq!(log.room(51), 0);
+    assert_eq!(log.room(60), usize::MAX, "and so is what is being received");
     log.commit(false);
-    assert_eq!(log.room(52), 0);
+    assert_eq!(log.room(60), usize::MAX);
+    log.push(&frame(10, true, 2));
+    log.commit(true);
+    assert_eq!(log.room(60), 0, "not the newest any more");
     assert_eq!(log.room(log.end()), usize::MAX);
 }

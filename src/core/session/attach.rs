@@ -10,6 +10,7 @@ use crate::core::acks::Acks;
 use crate::core::cause::{Cause, Detached, PageFacts, Parting, judge};
 use crate::core::close::{self, Close};
 use crate::core::deadlines::{HEARTBEAT, JUDGE};
+use crate::core::frame::{self, Opcode};
 use crate::core::log::{Log, Mark};
 use crate::core::outgoing::Outgoing;
 
@@ -25,9 +26,26 @@ pub(super) struct Attached {
 }
 
 impl Attached {
-    /// How it ends, when its connection is cut.
-    fn cut(&self) -> Parting {
-        if self.gap_told { Parting::Gap } else { Parting::Cut }
+    /// What the end of its connection, or a takeover, means.
+    fn parting(&self, seen: Parting) -> Parting {
+        match seen {
+            Parting::Cut | Parting::Takeover if self.gap_told => Parting::Gap,
+            seen => seen,
+        }
+    }
+
+    /// Whether a ping that is queued now is soon on its way.
+    pub(super) fn takes_ping(&self, log: &Log) -> bool {
+        !self.out.has_control() && !self.out.is_behind(log)
+    }
+
+    /// Asks for the acknowledgement of all that the log has now, behind that, if it is time; returns whether it is.
+    pub(super) fn ping_last(&mut self, log: &Log, now: Instant) -> bool {
+        let payload = self.acks.ping(now, log.boundary());
+        payload.is_some_and(|payload| {
+            let ping = |out: &mut Vec<u8>| frame::write(out, Opcode::Ping, &payload, None);
+            self.out.push_control_last(log, ping)
+        })
     }
 
     /// What completes the frame that the page stands in, and whether the close that ends the session was sent or is
@@ -108,8 +126,8 @@ impl Session {
             Some(attached) => Some(Detached {
                 at: now,
                 since: attached.since,
-                parting: attached.cut(),
-                resume: attached.acks.acknowledged(),
+                parting: attached.parting(Parting::Takeover),
+                resume: self.resume(attached),
             }),
             None => self.last,
         };
@@ -118,7 +136,9 @@ impl Session {
             return Admission::OnPurpose(page.head, code);
         }
         let (from, lost) = self.replay_from(cause, last.as_ref());
-        if lost > 0 && cause == Some(Cause::Blip) {
+        let resume = last.as_ref().map_or(self.after_hello, |last| last.resume);
+        let resumes = self.log.base().position <= resume.position.max(self.after_hello.position);
+        if cause == Some(Cause::Blip) && !resumes {
             match (&mut self.attached, &mut self.last) {
                 (Some(attached), _) => attached.gap_told = true,
                 (None, Some(last)) => last.parting = Parting::Gap,
@@ -129,13 +149,18 @@ impl Session {
                 Close::new(close::GAP, "messages were lost; reload to rebuild"),
             );
         }
+        if let (Some(Cause::Refresh), Some(last)) = (cause, last.filter(|last| last.may_return(page.facts))) {
+            self.elsewhere = Some(last.resume);
+        }
         self.epoch += 1;
         let (replaced, replaced_closed) = self.attached.take().map(|old| old.rest(&self.log)).unzip();
         if replaced.is_some() {
             self.fights.takeover(now);
         }
+        let mut missing = 0;
         if let (Hello::Stands(record), Some(_)) = (&self.hello, cause) {
             page.head.extend_from_slice(&record.answer);
+            missing = record.missing;
         }
         if let Some(end) = &mut self.end {
             end.reattached = true;
@@ -157,7 +182,7 @@ impl Session {
             cause,
             from,
             replayed,
-            gap: lost,
+            gap: lost + missing,
             replaced,
             replaced_closed: replaced_closed.unwrap_or(false),
         })
@@ -178,6 +203,16 @@ impl Session {
         (later(wanted, oldest), lost)
     }
 
+    /// From where whoever dials after this attachment has to be replayed to: a page that is alive elsewhere has perhaps
+    /// got less than this one.
+    fn resume(&self, attached: &Attached) -> Mark {
+        let acknowledged = attached.acks.acknowledged();
+        match self.elsewhere {
+            Some(mark) if mark.offset < acknowledged.offset => mark,
+            _ => acknowledged,
+        }
+    }
+
     /// Judges a detach; one whose time to be judged has passed does not end the session any more.
     pub(super) fn judge(&self, last: &Detached, facts: PageFacts) -> Cause {
         match judge(last, facts, self.policy.blip_1006, self.policy.explicit_id) {
@@ -189,20 +224,18 @@ impl Session {
     /// The attachment of `epoch` is over.
     pub fn detach(&mut self, now: Instant, epoch: u64, parting: Parting) -> Option<Departure> {
         let attached = self.current(epoch).then(|| self.attached.take()).flatten()?;
-        let resume = attached.acks.acknowledged();
+        let resume = self.resume(&attached);
         self.judged = false;
         self.last = Some(Detached {
             at: now,
             since: attached.since,
-            parting: if parting == Parting::Cut {
-                attached.cut()
-            } else {
-                parting
-            },
+            parting: attached.parting(parting),
             resume,
         });
         let echoed = attached.ending && !attached.out.has_control() && self.is_echo(parting);
-        let shown = self.end.as_ref().is_some_and(|end| end.reattached);
+        let whole =
+            attached.out.is_empty(&self.log) && (attached.ending || matches!(self.end(), Some(UpstreamEnd::Abrupt)));
+        let shown = whole && self.end.as_ref().is_some_and(|end| end.reattached);
         let over = echoed || shown || self.ends_with_page();
         let (rest, closed) = attached.rest(&self.log);
         self.deadlines.detached();

@@ -21,6 +21,8 @@ pub(super) struct Record {
     challenge: Vec<u8>,
     /// The server's answer, and what it said since the hello before that; whole frames.
     pub(super) answer: Vec<u8>,
+    /// How many messages between hello and answer were evicted before that came.
+    pub(super) missing: u64,
 }
 
 /// What becomes of a hello.
@@ -65,6 +67,7 @@ impl Session {
         let mut record = Record::default();
         let (oldest, before) = (self.log.base(), self.log.boundary());
         self.log.copy(oldest.offset, before.offset, &mut record.challenge);
+        self.log.pin(record.challenge.len());
         self.after_hello = before;
         self.hello = if self.policy.hello_answer {
             Hello::Sent(record)
@@ -79,8 +82,11 @@ impl Session {
     /// between hello and answer before it.
     pub fn hello_answered(&mut self) {
         if let Hello::Sent(record) = &mut self.hello {
-            let from = self.after_hello.offset.max(self.log.base().offset);
+            let base = self.log.base();
+            let from = self.after_hello.offset.max(base.offset);
+            record.missing = base.position.saturating_sub(self.after_hello.position);
             self.log.copy(from, self.log.tail(), &mut record.answer);
+            self.log.pin(record.answer.len());
             self.after_hello = Mark {
                 offset: self.log.tail(),
                 position: self.log.boundary().position + 1,

@@ -34,6 +34,9 @@ pub struct Session {
     epoch: u64,
     attached: Option<Attached>,
     last: Option<Detached>,
+    /// Up to where a page has acknowledged that is not the attached one and may be alive: it was cut or replaced, and
+    /// another loaded since. Of several, the one that has least.
+    elsewhere: Option<Mark>,
     /// The time to judge `last` came, and it was not meant to end the session.
     judged: bool,
     hello: Hello,
@@ -43,6 +46,8 @@ pub struct Session {
     end: Option<End>,
     fights: Fights,
     deadlines: Deadlines,
+    /// Bytes that upstream has yet to be read before the pause that a page has made is over.
+    owed: usize,
     counts: Counts,
     /// Evicted messages that no [`Received::Logged`] has told of.
     unreported: u64,
@@ -78,6 +83,7 @@ impl Session {
             epoch: 0,
             attached: None,
             last: None,
+            elsewhere: None,
             judged: false,
             hello,
             after_hello: Mark::default(),
@@ -85,6 +91,7 @@ impl Session {
             end: None,
             fights: Fights::default(),
             deadlines,
+            owed: 0,
             counts: Counts::default(),
             unreported: 0,
         }
@@ -125,7 +132,7 @@ impl Session {
         let ack = self
             .attached
             .as_ref()
-            .filter(|attached| self.policy.acks && self.end.is_none() && !attached.out.has_control());
+            .filter(|attached| self.policy.acks && self.end.is_none() && attached.takes_ping(&self.log));
         let ack = ack.and_then(|attached| attached.acks.due(self.log.boundary()));
         self.deadlines.next().into_iter().chain(ack).min()
     }
@@ -166,16 +173,8 @@ impl Session {
                 .push_control(&self.log, |out| frame::write(out, Opcode::Ping, &[], None));
             return Some(Due::PagePing);
         }
-        // one that would have to wait behind other control frames is due when those are on their way
-        if self.policy.acks
-            && !attached.out.has_control()
-            && let Some(payload) = attached.acks.ping(now, self.log.boundary())
-        {
-            attached
-                .out
-                .push_control_last(&self.log, |out| frame::write(out, Opcode::Ping, &payload, None));
-            return Some(Due::PagePing);
-        }
-        None
+        // one that would have to wait behind much, or other control frames, is due when those are on their way
+        let pinged = self.policy.acks && attached.takes_ping(&self.log) && attached.ping_last(&self.log, now);
+        pinged.then_some(Due::PagePing)
     }
 }

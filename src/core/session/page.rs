@@ -51,14 +51,17 @@ impl Session {
             {
                 attached.ending = attached.out.push_control_last(log, |out| close.write(out, None));
             }
-        } else if self.policy.acks
-            && !attached.out.has_control()
-            && attached.out.cursor() < log.end()
-            && let Some(payload) = attached.acks.ping(now, log.boundary())
-        {
-            attached
-                .out
-                .push_control_last(log, |out| frame::write(out, Opcode::Ping, &payload, None));
+        } else if self.policy.acks && !attached.out.has_control() && attached.out.cursor() < log.end() {
+            if !attached.out.is_behind(log) {
+                attached.ping_last(log, now);
+            } else if attached.acks.rested(now) {
+                // amid a backlog, for what was sent of it: its end may be far
+                let passed = attached.out.passed(log);
+                if let Some(payload) = attached.acks.ping(now, passed) {
+                    let ping = |out: &mut Vec<u8>| frame::write(out, Opcode::Ping, &payload, None);
+                    attached.out.push_control(log, ping);
+                }
+            }
         }
         attached.out.slices(log, out)
     }

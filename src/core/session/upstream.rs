@@ -7,6 +7,10 @@ use crate::core::Overflow;
 use crate::core::close::Close;
 use crate::core::deadlines::STALL;
 
+/// Once a page has made upstream wait, it has to make room for so many bytes in [`STALL`]: one that takes a few at a
+/// time would keep upstream's pings unread without end.
+const PACE: usize = 64 * 1024;
+
 /// How the upstream connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpstreamEnd {
@@ -43,16 +47,26 @@ impl Session {
             self.evict();
         }
         let room = reader.map_or(usize::MAX, |cursor| self.log.room(cursor));
-        if room > 0 {
+        if room == 0 && self.deadlines.stall.is_none() {
+            self.deadlines.stall = Some(now + STALL);
+            self.owed = PACE;
+        } else if room == usize::MAX {
             self.deadlines.stall = None;
-        } else {
-            self.deadlines.stall.get_or_insert(now + STALL);
         }
         room
     }
 
+    /// Upstream had nothing more to read: no page keeps it waiting.
+    pub fn upstream_idle(&mut self) {
+        self.deadlines.stall = None;
+    }
+
     /// Appends bytes of the data frame being received, as they came over the wire.
     pub fn receive(&mut self, bytes: &[u8]) {
+        self.owed = self.owed.saturating_sub(bytes.len());
+        if self.owed == 0 {
+            self.deadlines.stall = None;
+        }
         self.log.push(bytes);
     }
 
@@ -61,14 +75,22 @@ impl Session {
         self.log.commit(fin);
         let closes = self.policy.overflow == Overflow::Close && self.attached.is_none() && self.end.is_none();
         if closes && self.log.overflows() {
-            return Received::Overflow;
+            // what the last page has acknowledged is not lost by its absence
+            let resume = self.last.map_or(self.log.base(), |last| last.resume);
+            self.evict_before(Some(resume.offset));
+            if self.log.overflows() {
+                return Received::Overflow;
+            }
         }
         self.evict();
         Received::Logged(std::mem::take(&mut self.unreported))
     }
 
     fn evict(&mut self) {
-        let cursor = self.attached.as_ref().map(|attached| attached.out.cursor());
+        self.evict_before(self.attached.as_ref().map(|attached| attached.out.cursor()));
+    }
+
+    fn evict_before(&mut self, cursor: Option<u64>) {
         let evicted = self.log.evict(cursor);
         self.counts.evicted += evicted;
         self.unreported += evicted;

@@ -13,6 +13,7 @@ use crate::profile::{Role, Side};
 use crate::session::farewell::farewell;
 use crate::session::page::{Message, payload};
 use crate::session::policy::first_is_hello;
+use crate::session::registry::Naming;
 use crate::session::scratch;
 use crate::transport::reader::Event;
 
@@ -51,6 +52,8 @@ impl SessionTask {
 
     pub(super) fn read_page(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.upstream.as_ref().is_some_and(|upstream| !upstream.has_room()) {
+            // that its message stays incomplete is not the page's doing
+            self.core.client_message_open(now, false);
             return false;
         }
         scratch::with(|buffer| {
@@ -130,6 +133,9 @@ impl SessionTask {
         upstream.send(message);
         if is_hello {
             self.answer_askers();
+            if self.core.stands() {
+                self.release_waiting(Naming::Kept);
+            }
         }
     }
 

@@ -41,7 +41,10 @@ impl SessionTask {
                 .as_mut()
                 .and_then(|upstream| upstream.read(cx, &mut buffer[..limit]))
             {
-                None => return false,
+                None => {
+                    self.core.upstream_idle();
+                    return false;
+                }
                 Some(Ok(0)) => self.upstream_ended(now, UpstreamEnd::Abrupt, "it ended without a close frame"),
                 Some(Ok(read)) => self.upstream_bytes(&buffer[..read], now),
                 Some(Err(error)) => self.upstream_ended(now, UpstreamEnd::Abrupt, &format!("read failed: {error}")),
@@ -115,12 +118,17 @@ impl SessionTask {
         if naming == Naming::Taken {
             self.core.stay_one_to_one();
         }
+        self.release_waiting(naming);
+    }
+
+    /// The session stands: lets those in who wait for that.
+    pub(super) fn release_waiting(&mut self, naming: Naming) {
         for (_, attach) in std::mem::take(&mut self.waiting) {
             if naming != Naming::Kept {
                 // it asked for another name than the session now has
                 attach.give_back();
             } else if let Err(Mail::Attach(attach)) = self.membership.mailbox.post(Mail::Attach(attach)) {
-                // as mail it comes in behind the answer
+                // as mail it comes in behind what made the session stand
                 attach.give_back();
             }
         }

@@ -38,6 +38,18 @@ impl World {
         let takeover = self.page.is_some();
         let before = (self.core.log().tail() < 4096).then(|| format!("{:?}", self.core));
         let expected = self.expect_attach(facts);
+        // one that goes without a word may dial again, unless it was being reloaded
+        let reloads = |since: Instant, at: Instant| {
+            let requested = facts.last_request.filter(|request| (since..=at).contains(request));
+            requested.is_some_and(|request| at - request < Duration::from_secs(10))
+        };
+        let returns = match (&self.page, &self.last) {
+            (Some(page), _) => (!page.gap_told).then_some(page.acknowledged),
+            (None, Some(last)) if last.parting == Parting::Cut => {
+                (!reloads(last.since, last.at)).then_some(last.resume)
+            }
+            _ => None,
+        };
         let newcomer = Newcomer {
             since: self.now,
             facts,
@@ -66,6 +78,10 @@ impl World {
                 if cause.is_some() {
                     head.extend(self.answer.iter().cloned());
                 }
+                if cause == Some(Cause::Refresh) {
+                    self.elsewhere = self.elsewhere.into_iter().chain(returns).min();
+                }
+                self.page_pinged = self.now;
                 let page = Page::new(it.epoch, self.now, head, self.first_after(from), from);
                 self.page = Some(page);
                 self.reattached = self.end.is_some();
@@ -92,7 +108,16 @@ impl World {
         }
     }
 
+    /// From where a page is replayed to that may be this one, or one that is alive elsewhere.
+    pub(super) fn resume(&self, page: &Page) -> u64 {
+        page.acknowledged.min(self.elsewhere.unwrap_or(u64::MAX))
+    }
+
     fn expect_attach(&self, facts: PageFacts) -> Expected {
+        let takeover = self.page.is_some();
+        let loading = facts
+            .last_request
+            .is_some_and(|at| self.now - at < Duration::from_secs(10));
         let requested = |since: Instant| facts.last_request.is_some_and(|at| at >= since);
         let (since, parting, resume) = match (&self.page, &self.last) {
             (Some(page), _) => {
@@ -100,7 +125,7 @@ impl World {
                     return Expected::Refused(close::REPLACED);
                 }
                 let parting = if page.gap_told { Parting::Gap } else { Parting::Cut };
-                (page.since, parting, page.acknowledged)
+                (page.since, parting, self.resume(page))
             }
             (None, Some(last)) => (last.since, last.parting, last.resume),
             (None, None) => {
@@ -114,7 +139,9 @@ impl World {
             }
         };
         let cause = match parting {
-            Parting::Cut if self.policy.blip_1006 || (facts.rerequested && !requested(since)) => Cause::Blip,
+            Parting::Cut if self.policy.blip_1006 && !takeover && !requested(since) => Cause::Blip,
+            // the same page, as far as all that is known tells
+            Parting::Cut if facts.rerequested && !requested(since) && !(takeover && loading) => Cause::Blip,
             Parting::Closed(code @ (None | Some(1000)))
                 if facts.seen
                     && !requested(since)
@@ -141,13 +168,13 @@ impl World {
         };
         let wanted = wanted.max(self.after_hello);
         let from = wanted.max(self.core.counts().evicted);
-        if cause == Cause::Blip && from > wanted {
+        if cause == Cause::Blip && self.core.counts().evicted > resume.max(self.after_hello) {
             return Expected::Refused(close::GAP);
         }
         Expected::Attached {
             cause: Some(cause),
             from,
-            gap: from - wanted,
+            gap: from - wanted + self.missing,
         }
     }
 

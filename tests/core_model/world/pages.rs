@@ -35,11 +35,12 @@ impl World {
         // 1001 is what a page says that leaves by itself
         let left = parting == Parting::Closed(Some(1001)) && ours != Some(1001);
         let echoed = page.close.is_some() && matches!(parting, Parting::Closed(_)) && !left;
-        let over =
-            echoed || (self.end.is_some() && self.reattached) || self.policy.one_to_one || self.hello != Hello::Stands;
+        let ended = page.close.is_some() || self.end == Some(UpstreamEnd::Abrupt);
+        let shown = self.reattached && ended && page.has_all(&self.frames);
+        let over = echoed || shown || self.policy.one_to_one || self.hello != Hello::Stands;
         assert_eq!(
             departure.over, over,
-            "forgotten if its page echoed the end, or was shown it anew"
+            "forgotten if its page echoed the end, or was sent all of it anew"
         );
         if closes {
             let mut rest = departure.rest;
@@ -61,7 +62,7 @@ impl World {
             at: self.now,
             since: page.since,
             parting,
-            resume: page.acknowledged,
+            resume: self.resume(&page),
             judged: self.end.is_none().then(|| self.now + Duration::from_secs(2)),
         });
         self.over = over;
@@ -93,6 +94,7 @@ impl World {
             self.core.challenge() == challenge,
             "the challenge is what was said before the hello"
         );
+        self.pinned += challenge.len();
     }
 
     pub(super) fn page_ping(&mut self) {
@@ -164,6 +166,12 @@ impl World {
             );
             if let Some(UpstreamEnd::Close(close)) = &self.end {
                 assert_eq!(page.close.as_ref(), Some(close), "the same close, behind all the rest");
+            }
+            let asked = page.answered < page.pings.len();
+            if self.policy.acks && self.end.is_none() && !asked && page.acknowledged < self.complete {
+                let soon = self.now + Duration::from_secs(1);
+                let next = self.core.next_deadline();
+                assert!(next.is_some_and(|next| next <= soon), "it is asked within a second");
             }
             let abrupt = self.end == Some(UpstreamEnd::Abrupt);
             assert_eq!(self.core.page_ends_abruptly(), abrupt);
