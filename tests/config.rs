@@ -95,6 +95,26 @@ fn defaults_give_way_to_the_file_the_file_to_the_environment_and_that_to_flags()
 }
 
 #[test]
+fn a_session_whose_turns_are_known_waits_longer_while_one_runs() {
+    let profile = fixture("profiles/turns.toml");
+    let given = [
+        "--upstream",
+        "http://a",
+        "--profile",
+        profile.to_str().unwrap(),
+        "--replay-refresh",
+        "turn",
+    ];
+    let grace = |flags: &[&str]| {
+        let config = load(None, &[], &[&given, flags].concat()).unwrap();
+        (config.routes[0].grace, config.routes[0].grace_open)
+    };
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    assert_eq!(grace(&[]), (minutes(15), minutes(24 * 60)));
+    assert_eq!(grace(&["--grace", "2m"]), (minutes(2), minutes(2)));
+}
+
+#[test]
 fn an_empty_variable_is_none() {
     let config = load(None, &[("SESSMUX_GRACE", ""), ("SESSMUX_UPSTREAM", "http://a")], &[]).unwrap();
     assert_eq!(config.routes[0].grace, Duration::from_secs(3600));

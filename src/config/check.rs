@@ -48,12 +48,8 @@ pub(super) fn contradictions(config: &Config, in_file: bool) -> Vec<ConfigError>
             ("replay_refresh", route.replay_refresh),
             ("replay_blip", route.replay_blip),
         ] {
-            if mode == ReplayMode::Turn {
-                error(
-                    field(name),
-                    &"turn",
-                    "needs a profile that knows turns, and none can yet".into(),
-                );
+            if mode == ReplayMode::Turn && !route.profile.has(Role::TurnStart) {
+                error(field(name), &"turn", "needs a profile with a turn-start rule".into());
             }
         }
         if route.profile.has(Role::HelloAnswer) && !route.profile.has(Role::Hello) {

@@ -3,13 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
 use super::file::File;
 use super::settings::{Given, Layer, Place};
 use super::{Config, ConfigError, ConfigErrors, Flags, KeyPart, KeySource, Origin, PathPattern, Route, Upstream};
 use super::{check, units, values};
-use crate::profile::Profile;
+use crate::profile::{Profile, Role};
 
 /// Where to listen, if not told otherwise: on this machine only.
 const LISTEN: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 8080);
@@ -118,13 +119,22 @@ impl Loader {
     fn route(&mut self, path: PathPattern, layers: &[&Layer]) -> Route {
         let default = Route::one_to_one(path, self.upstream(layers));
         let key = self.values(layers, "key", str::parse::<KeyPart>);
+        let profile = self.profile(layers);
+        let (idle, open) = if profile.has(Role::TurnEnd) {
+            TURN_GRACE
+        } else {
+            (default.grace, default.grace_open)
+        };
+        let grace = self.value(layers, "grace", idle, units::duration);
+        let grace_open = if first(layers, "grace").is_some() { grace } else { open };
         Route {
             key: key.unwrap_or_else(default_key),
-            profile: self.profile(layers),
+            profile,
             replay_refresh: self.value(layers, "replay_refresh", default.replay_refresh, values::replay),
             replay_blip: self.value(layers, "replay_blip", default.replay_blip, values::replay),
             blip_1006: self.value(layers, "blip", default.blip_1006, values::blip),
-            grace: self.value(layers, "grace", default.grace, units::duration),
+            grace,
+            grace_open,
             max_message: self.value(layers, "max_message", default.max_message, values::max_message),
             log_bytes: self.value(layers, "log_bytes", default.log_bytes, values::log_bytes),
             log_messages: self.value(layers, "log_messages", default.log_messages, values::log_messages),
@@ -238,6 +248,9 @@ impl Loader {
         }
     }
 }
+
+/// How long a session without a page is kept whose turns are known: when idle, and while one runs, for people go to lunch.
+const TURN_GRACE: (Duration, Duration) = (Duration::from_secs(15 * 60), Duration::from_secs(24 * 3600));
 
 /// What the first layer that has the setting gave.
 fn first<'a>(layers: &[&'a Layer], name: &str) -> Option<&'a Given> {

@@ -65,6 +65,8 @@ pub struct Route {
     pub blip_1006: bool,
     /// How long a detached session is kept.
     pub grace: Duration,
+    /// And how long while a turn runs.
+    pub grace_open: Duration,
     /// Largest message, both ways, in bytes of payload.
     pub max_message: usize,
     /// Bound of a session's replay log, in bytes.
@@ -94,6 +96,7 @@ impl Route {
             replay_blip: ReplayMode::Missed,
             blip_1006: false,
             grace: Duration::from_secs(3600),
+            grace_open: Duration::from_secs(3600),
             max_message: 16 << 20,
             log_bytes: 8 << 20,
             log_messages: 10_000,

@@ -48,8 +48,8 @@ impl fmt::Display for Route {
         };
         writeln!(
             f,
-            "  grace = {:?}, max_message = {}, log = {} bytes or {} messages, overflow = {overflow}",
-            self.grace, self.max_message, self.log_bytes, self.log_messages
+            "  grace = {:?} ({:?} while a turn runs), max_message = {}, log = {} bytes or {} messages, overflow = {overflow}",
+            self.grace, self.grace_open, self.max_message, self.log_bytes, self.log_messages
         )?;
         writeln!(f, "  acks = {}, fights = {}", self.acks, self.fights)
     }

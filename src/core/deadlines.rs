@@ -32,7 +32,9 @@ pub enum Due {
     GraceOver,
     /// Ping upstream.
     PingUpstream,
-    /// Something was queued for the page.
+    /// The page was sent a ping, and is to be sent the heartbeat of its protocol, if that has one.
+    PageHeartbeat,
+    /// The page was sent a ping that asks for an acknowledgement.
     PagePing,
 }
 

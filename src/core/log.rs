@@ -292,6 +292,26 @@ impl Log {
         (at, mark)
     }
 
+    /// The first message boundary at or after `cursor`, walked from `from`, which is one; `None` where the message that
+    /// `cursor` lies in is not whole yet.
+    pub fn message_boundary(&self, from: Mark, cursor: u64) -> Option<Mark> {
+        let (mut at, mut mark) = self.frame_boundary(from, cursor);
+        while mark.offset < at {
+            if at >= self.end {
+                return None;
+            }
+            let header = self.header(at);
+            at += header.total();
+            if header.fin {
+                mark = Mark {
+                    offset: at,
+                    position: mark.position + 1,
+                };
+            }
+        }
+        Some(mark)
+    }
+
     /// The mark after the message that starts at `mark`, which must be complete.
     fn next_message(&self, mark: Mark) -> Mark {
         let mut at = mark.offset;

@@ -9,6 +9,9 @@ use super::log::{Log, Mark};
 /// Most bytes of control frames that wait, what was sent of them included; a page that pings without reading gets no further pongs.
 const MAX_CONTROL_WAITING: usize = 4096;
 
+/// When so many bytes of messages of sessmux's own wait, a page that asks without reading gets no further answers.
+const MAX_OWN_WAITING: usize = 64 * 1024;
+
 /// Most bytes of the log in the write that starts with the head: the page waits for it, and a larger one takes longer.
 const FIRST_BATCH: u64 = 16 * 1024;
 
@@ -30,6 +33,8 @@ pub struct Outgoing {
     control_sent: usize,
     /// The frame boundary, at or after the cursor, at which `control` is due.
     control_at: u64,
+    /// Whole messages of sessmux's own, which wait for a message boundary without control frames.
+    own: Vec<u8>,
 }
 
 impl Outgoing {
@@ -43,6 +48,7 @@ impl Outgoing {
             control: Vec::new(),
             control_sent: 0,
             control_at: 0,
+            own: Vec::new(),
         }
     }
 
@@ -64,7 +70,7 @@ impl Outgoing {
 
     /// Whether everything there is was sent.
     pub fn is_empty(&self, log: &Log) -> bool {
-        self.head.is_empty() && self.control.is_empty() && self.cursor >= log.end()
+        self.head.is_empty() && self.control.is_empty() && self.own.is_empty() && self.cursor >= log.end()
     }
 
     /// Whether control frames wait.
@@ -98,6 +104,26 @@ impl Outgoing {
         self.control_at = log.end();
         write(&mut self.control);
         true
+    }
+
+    /// Queues a whole message for the next message boundary; returns whether it was taken.
+    pub fn push_message(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let taken = self.own.len() < MAX_OWN_WAITING;
+        if taken {
+            write(&mut self.own);
+        }
+        taken
+    }
+
+    /// Gives the messages that wait their place, where that is known.
+    pub fn place_messages(&mut self, log: &Log) {
+        if self.own.is_empty() || !self.control.is_empty() {
+            return;
+        }
+        if let Some(boundary) = log.message_boundary(self.walked, self.cursor) {
+            self.control_at = boundary.offset;
+            self.control = std::mem::take(&mut self.own);
+        }
     }
 
     /// What to write next, at most as many slices as `out` takes, which are at least two; returns how many.

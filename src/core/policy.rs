@@ -46,6 +46,8 @@ pub struct Policy {
     pub one_to_one: bool,
     /// How long a detached session is kept.
     pub grace: Duration,
+    /// And how long while a turn runs.
+    pub grace_open: Duration,
     /// Bounds of the replay log.
     pub log: Bounds,
     /// What happens when it is full while nobody is attached.

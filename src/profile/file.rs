@@ -1,12 +1,14 @@
 //! Profile files: TOML text to a compiled profile.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
+use regex::bytes::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
 
-use crate::profile::{Profile, Role, Rule, Side, pointer};
+use super::{Kind, Profile, Role, Rule, Side, Template, pointer};
 
 /// What is wrong with a profile's text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,8 +33,14 @@ struct ProfileTable {
 #[serde(deny_unknown_fields)]
 struct RuleTable {
     from: Spanned<String>,
-    when: Spanned<BTreeMap<Spanned<String>, Spanned<toml::Value>>>,
+    kind: Option<Spanned<String>>,
+    frame: Option<Spanned<i64>>,
+    when: Option<Spanned<BTreeMap<Spanned<String>, Spanned<toml::Value>>>>,
+    present: Option<Vec<Spanned<String>>>,
+    text: Option<Spanned<String>>,
     role: Spanned<String>,
+    answer: Option<Spanned<String>>,
+    send: Option<Spanned<String>>,
 }
 
 impl Profile {
@@ -89,76 +97,147 @@ impl Compiler<'_> {
     }
 
     fn rule(&mut self, index: usize, rule: RuleTable) -> Option<Rule> {
-        let from = match rule.from.get_ref().as_str() {
-            "client" => Some(Side::Client),
-            "server" => Some(Side::Server),
-            other => {
-                let reason = format!("rule[{index}].from = {other:?}: one of client, server");
-                self.error(rule.from.span().start, reason);
-                None
-            }
-        };
-        let role = match rule.role.get_ref().as_str() {
-            "hello" => Some((Role::Hello, Side::Client)),
-            "hello-answer" => Some((Role::HelloAnswer, Side::Server)),
-            other => {
-                let reason = format!("rule[{index}].role = {other:?}: one of hello, hello-answer");
-                self.error(rule.role.span().start, reason);
-                None
-            }
-        };
-        if let (Some(from), Some((_, side))) = (from, role)
+        let field = |name: &str| format!("rule[{index}].{name}");
+        let sides = [("client", Side::Client), ("server", Side::Server)];
+        let from = self.one_of(&field("from"), &rule.from, &sides);
+        let roles = Role::ALL.map(|(name, role, side)| (name, (role, side)));
+        let role = self.one_of(&field("role"), &rule.role, &roles);
+        if let (Some(from), Some((_, Some(side)))) = (from, role)
             && from != side
         {
             let reason = format!(
-                "rule[{index}].role = {:?}: the {} does not say this",
+                "{} = {:?}: the {} does not say this",
+                field("role"),
                 rule.role.get_ref(),
                 rule.from.get_ref()
             );
             self.error(rule.role.span().start, reason);
         }
-        let when = self.when(index, rule.when);
+        let conditional = rule.when.is_some() || rule.present.is_some() || rule.text.is_some() || rule.frame.is_some();
+        if !conditional
+            && (rule.kind.is_none() || (from == Some(Side::Client) && role.is_some_and(|(role, _)| role.absorbs())))
+        {
+            let reason = format!(
+                "{}: would match every message, without when, present, text or frame",
+                field("role")
+            );
+            self.error(rule.role.span().start, reason);
+        }
+        let kinds = [("text", Kind::Text), ("binary", Kind::Binary)];
+        let kind = rule.kind.and_then(|kind| self.one_of(&field("kind"), &kind, &kinds));
+        let when = rule.when.map_or_else(Vec::new, |when| self.when(&field("when"), when));
+        let present = rule.present.unwrap_or_default();
+        let present = present
+            .into_iter()
+            .map(|at| self.pointer(&field("present"), at))
+            .collect();
+        let text = rule.text.and_then(|text| {
+            let compiled = Regex::new(text.get_ref());
+            // the last line of a regex error says what is wrong
+            let reason = |error: regex::Error| error.to_string().lines().last().unwrap_or_default().trim().to_owned();
+            self.compiled(&field("text"), &text, compiled.map_err(reason))
+        });
+        let answers = matches!(role, Some((Role::Heartbeat | Role::Local, _)));
+        let given = rule.answer.as_ref().map(Spanned::span);
+        let answer = rule.answer.and_then(|answer| {
+            let compiled = Template::parse(answer.get_ref());
+            let compiled = compiled.and_then(|it| {
+                if answers {
+                    Ok(it)
+                } else {
+                    Err("only heartbeat and local are answered".into())
+                }
+            });
+            self.compiled(&field("answer"), &answer, compiled)
+        });
+        if let (Some((Role::Local, _)), None) = (role, given) {
+            self.error(
+                rule.role.span().start,
+                format!("{} = \"local\": needs an answer", field("role")),
+            );
+        }
+        let heartbeats = matches!((from, role), (Some(Side::Server), Some((Role::Heartbeat, _))));
+        let send = rule.send.and_then(|send| {
+            let given = if heartbeats {
+                Ok(send.get_ref().clone())
+            } else {
+                Err("only for heartbeats of the server".into())
+            };
+            self.compiled(&field("send"), &send, given)
+        });
+        let number = rule.frame.and_then(|frame| {
+            let given = u64::try_from(*frame.get_ref()).ok().filter(|&number| number > 0);
+            self.compiled(&field("frame"), &frame, given.ok_or("counts from 1".into()))
+        });
         Some(Rule {
             from: from?,
+            kind,
+            number,
             when,
+            present,
+            text,
             role: role?.0,
+            answer,
+            send,
         })
+    }
+
+    /// What came of a value; if it is an error, that is noted.
+    fn compiled<G: Debug, T>(&mut self, field: &str, given: &Spanned<G>, compiled: Result<T, String>) -> Option<T> {
+        compiled
+            .map_err(|reason| self.error(given.span().start, format!("{field} = {:?}: {reason}", given.get_ref())))
+            .ok()
+    }
+
+    fn one_of<T: Copy>(&mut self, field: &str, given: &Spanned<String>, known: &[(&str, T)]) -> Option<T> {
+        let found = known.iter().find(|(name, _)| name == given.get_ref());
+        let names = || known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let found = found.map(|(_, value)| *value);
+        self.compiled(field, given, found.ok_or_else(|| format!("one of {}", names())))
+    }
+
+    fn pointer(&mut self, field: &str, at: Spanned<String>) -> String {
+        let checked = pointer::check(at.get_ref()).map_err(ToOwned::to_owned);
+        self.compiled(field, &at, checked);
+        at.into_inner()
     }
 
     fn when(
         &mut self,
-        index: usize,
+        field: &str,
         when: Spanned<BTreeMap<Spanned<String>, Spanned<toml::Value>>>,
-    ) -> Vec<(String, Value)> {
+    ) -> Vec<(String, Vec<Value>)> {
         if when.get_ref().is_empty() {
-            let reason = format!("rule[{index}].when = {{}}: a rule without a condition would match every message");
+            let reason = format!("{field} = {{}}: a rule without a condition would match every message");
             self.error(when.span().start, reason);
         }
         let mut conditions = Vec::new();
-        for (pointer, value) in when.into_inner() {
-            if let Err(reason) = pointer::check(pointer.get_ref()) {
-                let reason = format!("rule[{index}].when = {:?}: {reason}", pointer.get_ref());
-                self.error(pointer.span().start, reason);
-            }
-            let scalar = match value.get_ref() {
-                toml::Value::String(text) => Value::from(text.as_str()),
-                toml::Value::Integer(number) => Value::from(*number),
-                toml::Value::Float(number) => Value::from(*number),
-                toml::Value::Boolean(flag) => Value::from(*flag),
-                _ => Value::Null,
+        for (at, value) in when.into_inner() {
+            let at = self.pointer(field, at);
+            let values = match value.get_ref() {
+                toml::Value::Array(values) => values.iter().map(scalar).collect(),
+                one => vec![scalar(one)],
             };
             // JSON has no infinities either: they come out as null.
-            if scalar.is_null() {
-                let reason = format!(
-                    "rule[{index}].when.{:?} = {}: a string, a number, true or false",
-                    pointer.get_ref(),
-                    value.get_ref()
-                );
+            if values.is_empty() || values.iter().any(Value::is_null) {
+                let given = value.get_ref();
+                let reason = format!("{field}.{at:?} = {given}: a string, a number, true or false, or a list of them");
                 self.error(value.span().start, reason);
             }
-            conditions.push((pointer.into_inner(), scalar));
+            conditions.push((at, values));
         }
         conditions
+    }
+}
+
+/// A TOML scalar in JSON's terms; null where there is none.
+fn scalar(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => Value::from(text.as_str()),
+        toml::Value::Integer(number) => Value::from(*number),
+        toml::Value::Float(number) => Value::from(*number),
+        toml::Value::Boolean(flag) => Value::from(*flag),
+        _ => Value::Null,
     }
 }
 
@@ -183,10 +262,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(profile.name, "init");
-        assert_eq!(profile.rules[0].when, [("/type".into(), "init".into())]);
+        assert_eq!(profile.rules[0].when, [("/type".into(), vec!["init".into()])]);
         assert_eq!(
             profile.rules[1].when,
-            [("/n".into(), 1.into()), ("/ok".into(), true.into())]
+            [("/n".into(), vec![1.into()]), ("/ok".into(), vec![true.into()])]
         );
         assert_eq!(profile.rules[1].role, Role::HelloAnswer);
     }
@@ -195,17 +274,17 @@ mod tests {
     fn all_that_is_wrong_with_the_rules_is_told_with_its_line() {
         let text = "[[rule]]\nfrom = \"page\"\nwhen = { type = \"init\" }\nrole = \"helo\"\n\
                     [[rule]]\nfrom = \"server\"\nwhen = {}\nrole = \"hello\"\n\
-                    [[rule]]\nfrom = \"client\"\nrole = \"hello\"\n[rule.when]\n\"/a\" = [1]\n\"/b\" = inf\n";
+                    [[rule]]\nfrom = \"client\"\nrole = \"hello\"\n[rule.when]\n\"/a\" = [[1]]\n\"/b\" = inf\n";
         assert_eq!(
             errors(text),
             [
                 "2: rule[0].from = \"page\": one of client, server",
-                "4: rule[0].role = \"helo\": one of hello, hello-answer",
+                "4: rule[0].role = \"helo\": one of hello, hello-answer, heartbeat, local, ignore, turn-start, turn-end",
                 "3: rule[0].when = \"type\": a JSON pointer begins with /",
                 "8: rule[1].role = \"hello\": the server does not say this",
                 "7: rule[1].when = {}: a rule without a condition would match every message",
-                "13: rule[2].when.\"/a\" = [1]: a string, a number, true or false",
-                "14: rule[2].when.\"/b\" = inf: a string, a number, true or false",
+                "13: rule[2].when.\"/a\" = [[1]]: a string, a number, true or false, or a list of them",
+                "14: rule[2].when.\"/b\" = inf: a string, a number, true or false, or a list of them",
             ]
         );
     }
@@ -215,6 +294,26 @@ mod tests {
         assert!(errors("name = \"x\"\n[[rule]]\nform = \"client\"\n")[0].starts_with("3: unknown field `form`"));
         assert!(errors("name = \"x\"\nrule = 1\n")[0].starts_with("2: "));
         assert!(errors("name = \"x\"\nname = \"y\"\n")[0].starts_with("2: duplicate key"));
-        assert!(errors("\n[[rule]]\nfrom = \"client\"\n")[0].contains("missing field `when`"));
+        assert!(errors("\n[[rule]]\nfrom = \"client\"\n")[0].contains("missing field `role`"));
+    }
+
+    #[test]
+    fn conditions_and_answers_that_cannot_hold_are_refused() {
+        let one = |lines: &str| {
+            let errors = errors(&format!("[[rule]]\nfrom = \"client\"\n{lines}"));
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            errors[0].clone()
+        };
+        assert!(one("role = \"turn-start\"").contains("would match every message"));
+        // one that would keep every message of the page
+        assert!(one("role = \"ignore\"\nkind = \"text\"").contains("would match every message"));
+        assert!(one("role = \"ignore\"\ntext = \"a(\"").starts_with("4: rule[0].text = \"a(\": error: unclosed group"));
+        assert!(one("role = \"ignore\"\nframe = 0").contains("rule[0].frame = 0: counts from 1"));
+        assert!(one("role = \"ignore\"\nframe = 1\nkind = \"ping\"").contains("one of text, binary"));
+        assert!(one("role = \"ignore\"\npresent = [\"a\"]").contains("rule[0].present = \"a\": a JSON pointer"));
+        assert!(one("role = \"local\"\nframe = 1").contains("needs an answer"));
+        assert!(one("role = \"local\"\nframe = 1\nanswer = \"${/id\"").contains("${ has no }"));
+        assert!(one("role = \"hello\"\nframe = 1\nanswer = \"hi\"").contains("only heartbeat and local"));
+        assert!(one("role = \"heartbeat\"\nframe = 1\nsend = \"hi\"").contains("heartbeats of the server"));
     }
 }

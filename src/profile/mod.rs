@@ -2,10 +2,12 @@
 
 mod file;
 pub mod pointer;
-
-use serde_json::Value;
+mod rule;
+mod template;
 
 pub use file::ProfileError;
+pub use rule::{Kind, Message, Role, Rule, Side};
+pub use template::Template;
 
 /// A compiled profile.
 #[derive(Debug, Clone, Default)]
@@ -16,70 +18,40 @@ pub struct Profile {
     pub rules: Vec<Rule>,
 }
 
-/// One rule.
-#[derive(Debug, Clone)]
-pub struct Rule {
-    /// Whose messages.
-    pub from: Side,
-    /// JSON pointer and the value it must have; all must hold. Never empty.
-    pub when: Vec<(String, Value)>,
-    /// What the message then is.
-    pub role: Role,
-}
-
-/// Who sent a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// The page.
-    Client,
-    /// The agent server.
-    Server,
-}
-
-/// What a message is to sessmux.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// What a page says first on every load.
-    Hello,
-    /// The server's answer to it.
-    HelloAnswer,
-}
-
 impl Profile {
     /// Whether messages of `side` have to be looked into at all.
     pub fn wants(&self, side: Side) -> bool {
-        self.rules.iter().any(|r| r.from == side)
+        self.rules.iter().any(|rule| rule.from == side)
     }
 
     /// Whether some rule names `role`.
     pub fn has(&self, role: Role) -> bool {
-        self.rules.iter().any(|r| r.role == role)
+        self.rules.iter().any(|rule| rule.role == role)
     }
 
-    /// The role that the first matching rule gives a text message of `side`; a message that no rule matches, or
-    /// that is not JSON, has none.
+    /// Whether pages are sent messages that sessmux makes itself: then none of the server's is sent in parts.
+    pub fn speaks_to_pages(&self) -> bool {
+        let speaks = |rule: &Rule| rule.send.is_some() || (rule.from == Side::Client && rule.answer.is_some());
+        self.rules.iter().any(speaks)
+    }
+
+    /// What an attached page is sent as a heartbeat, where some rule says so.
+    pub fn page_heartbeat(&self) -> Option<&str> {
+        self.rules.iter().find_map(|rule| rule.send.as_deref())
+    }
+
+    /// The first rule that matches a message of `side`; one that none matches is plain.
     #[must_use]
-    pub fn role(&self, side: Side, payload: &[u8]) -> Option<Role> {
-        let mut rules = self.rules.iter();
-        rules
-            .find(|rule| rule.from == side && rule.matches(payload))
-            .map(|rule| rule.role)
-    }
-}
-
-impl Rule {
-    fn matches(&self, payload: &[u8]) -> bool {
-        self.when
+    pub fn rule(&self, side: Side, message: &Message<'_>) -> Option<&Rule> {
+        self.rules
             .iter()
-            .all(|(pointer, wanted)| pointer::find(payload, pointer).is_some_and(|value| equal(&value, wanted)))
+            .find(|rule| rule.from == side && rule.matches(message))
     }
-}
 
-/// Compares scalars as JSON means them: `2` and `2.0` are one number.
-fn equal(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Number(one), Value::Number(other)) if one.is_f64() != other.is_f64() => one.as_f64() == other.as_f64(),
-        _ => one == other,
+    /// The role of a message of `side`.
+    #[must_use]
+    pub fn role(&self, side: Side, message: &Message<'_>) -> Option<Role> {
+        self.rule(side, message).map(|rule| rule.role)
     }
 }
 
@@ -91,6 +63,10 @@ mod tests {
         Profile::parse(text).unwrap()
     }
 
+    fn role(profile: &Profile, side: Side, text: &str) -> Option<Role> {
+        profile.role(side, &Message::text(text.as_bytes()))
+    }
+
     #[test]
     fn the_first_matching_rule_of_the_side_gives_the_role() {
         let profile = profile(
@@ -100,45 +76,29 @@ mod tests {
             when = { "/type" = "init", "/params/v" = 2 }
             role = "hello"
             [[rule]]
+            from = "client"
+            when = { "/type" = "init" }
+            role = "ignore"
+            [[rule]]
             from = "server"
             when = { "/type" = "init" }
             role = "hello-answer"
             "#,
         );
-        let role = |side, text: &str| profile.role(side, text.as_bytes());
         let hello = r#"{"params":{"v":2.0},"type":"init"}"#;
-        assert_eq!(role(Side::Client, hello), Some(Role::Hello));
-        assert_eq!(role(Side::Server, hello), Some(Role::HelloAnswer));
-        assert_eq!(role(Side::Client, r#"{"type":"init"}"#), None);
-        assert_eq!(role(Side::Client, r#"{"type":"init","params":{"v":"2"}}"#), None);
-        assert_eq!(role(Side::Server, "init"), None);
-        assert_eq!(role(Side::Server, ""), None);
-    }
-
-    #[test]
-    fn an_earlier_rule_hides_a_later_one() {
-        let mut profile = profile(
-            r#"
-            [[rule]]
-            from = "client"
-            when = { "/hello" = true }
-            role = "hello"
-            "#,
-        );
-        profile.rules.push(Rule {
-            role: Role::HelloAnswer,
-            ..profile.rules[0].clone()
-        });
-        assert_eq!(profile.role(Side::Client, br#"{"hello":true}"#), Some(Role::Hello));
-        assert_eq!(profile.role(Side::Client, br#"{"hello":false}"#), None);
-        assert_eq!(profile.role(Side::Client, br#"{"hello":"true"}"#), None);
+        assert_eq!(role(&profile, Side::Client, hello), Some(Role::Hello));
+        assert_eq!(role(&profile, Side::Server, hello), Some(Role::HelloAnswer));
+        assert_eq!(role(&profile, Side::Client, r#"{"type":"init"}"#), Some(Role::Ignore));
+        assert_eq!(role(&profile, Side::Client, r#"{"type":1}"#), None);
+        assert_eq!(role(&profile, Side::Server, "init"), None);
+        assert_eq!(role(&profile, Side::Server, ""), None);
     }
 
     #[test]
     fn without_rules_nothing_is_wanted() {
         let none = Profile::default();
         assert!(!none.wants(Side::Client) && !none.wants(Side::Server));
-        assert!(!none.has(Role::Hello));
-        assert_eq!(none.role(Side::Client, br#"{"type":"init"}"#), None);
+        assert!(!none.has(Role::Hello) && !none.speaks_to_pages());
+        assert_eq!(role(&none, Side::Client, r#"{"type":"init"}"#), None);
     }
 }

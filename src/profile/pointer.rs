@@ -29,15 +29,7 @@ pub fn check(pointer: &str) -> Result<(), &'static str> {
 /// where the text up to there is not JSON.
 #[must_use]
 pub fn find(payload: &[u8], pointer: &str) -> Option<Value> {
-    let mut found = None;
-    let mut text = serde_json::Deserializer::from_slice(payload);
-    let look = Look {
-        rest: pointer,
-        found: &mut found,
-    };
-    // An error is also how the search stops early: what was found is in `found`.
-    let _ = look.deserialize(&mut text);
-    found
+    look(payload, pointer).scalar
 }
 
 /// The value of a key at a pointer: a string as it is, a number as text; whatever else is there gives none.
@@ -50,20 +42,52 @@ pub fn find_key(payload: &[u8], pointer: &str) -> Option<String> {
     }
 }
 
+/// Whether there is anything at a pointer, null, objects and arrays included.
+#[must_use]
+pub fn is_there(payload: &[u8], pointer: &str) -> bool {
+    look(payload, pointer).there
+}
+
+fn look(payload: &[u8], pointer: &str) -> Found {
+    let mut found = Found::default();
+    let mut text = serde_json::Deserializer::from_slice(payload);
+    let look = Look {
+        rest: pointer,
+        found: &mut found,
+    };
+    // An error is also how the search stops early: what was found is in `found`.
+    let _ = look.deserialize(&mut text);
+    found
+}
+
+/// What a search came to.
+#[derive(Default)]
+struct Found {
+    /// There is something.
+    there: bool,
+    /// It is a scalar.
+    scalar: Option<Value>,
+}
+
 /// A search that stands at some value of the text.
 struct Look<'a> {
     /// What of the pointer is left to follow from here.
     rest: &'a str,
     /// Where the value goes.
-    found: &'a mut Option<Value>,
+    found: &'a mut Found,
 }
 
 impl Look<'_> {
-    fn take<E: Error>(self, value: Value) -> Result<(), E> {
+    fn take<E: Error>(mut self, value: Value) -> Result<(), E> {
+        self.reach();
         if self.rest.is_empty() {
-            *self.found = Some(value);
+            self.found.scalar = Some(value);
         }
         Err(E::custom("search ended"))
+    }
+
+    fn reach(&mut self) {
+        self.found.there |= self.rest.is_empty();
     }
 }
 
@@ -102,7 +126,13 @@ impl<'de> Visitor<'de> for Look<'_> {
         self.take(value.into())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_unit<E: Error>(mut self) -> Result<(), E> {
+        self.reach();
+        Err(E::custom("search ended"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        self.reach();
         let Some((token, rest)) = step(self.rest) else {
             return Err(A::Error::custom("an object has no value"));
         };
@@ -120,7 +150,8 @@ impl<'de> Visitor<'de> for Look<'_> {
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+        self.reach();
         let Some((index, rest)) = step(self.rest).and_then(|(token, rest)| Some((index(token)?, rest))) else {
             return Err(A::Error::custom("an array has no such value"));
         };

@@ -18,7 +18,7 @@ use super::request::Shared;
 use super::upgrade::{accepted, refused};
 use crate::config::{Captures, Route};
 use crate::core::close::{self, Close};
-use crate::profile::{Role, Side};
+use crate::profile::{Message, Role, Side};
 use crate::session::attach::Attach;
 use crate::session::browser::Browser;
 use crate::session::key::{Key, Owner};
@@ -97,7 +97,7 @@ impl Newcomer {
                 return self.turn_away(*attach, &close);
             }
         };
-        let is_hello = !self.route.profile.has(Role::Hello) || self.is_hello(&first);
+        let is_hello = !self.route.profile.has(Role::Hello) || self.is_hello(&Message::text(&first));
         match self.shared.sessions.open(&key, &self.route, self.offer.clone()).await {
             Ok(opened) => self.deliver(key, opened, attach, is_hello).await,
             Err(error) => self.turn_away(*attach, &after_accept(&error)),
@@ -152,7 +152,10 @@ impl Newcomer {
             Ok(Err(_)) => return Ok(Heard::SessionEnded),
             Err(_) => return Err(Close::new(close::TRY_LATER, "another page has yet to say its hello")),
         };
-        pending::hello(attach, &challenge, self.route.max_message, |text| self.is_hello(text)).await?;
+        pending::hello(attach, &challenge, self.route.max_message, |message| {
+            self.is_hello(message)
+        })
+        .await?;
         Ok(Heard::Hello)
     }
 
@@ -165,8 +168,8 @@ impl Newcomer {
             .unwrap_or_else(|| Err(restart()))
     }
 
-    fn is_hello(&self, text: &[u8]) -> bool {
-        self.route.profile.role(Side::Client, text) == Some(Role::Hello)
+    fn is_hello(&self, message: &Message<'_>) -> bool {
+        self.route.profile.role(Side::Client, message) == Some(Role::Hello)
     }
 
     fn key(&self, first: Option<&[u8]>) -> Result<Key, MissingKey> {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::core::frame::{self, Sender};
+use crate::profile::Kind;
 use crate::transport::reader::{FrameReader, Piece};
 use crate::transport::socket::Socket;
 
@@ -20,8 +21,8 @@ pub(super) struct Page {
     pub(super) unread: Vec<u8>,
     /// The frames of a message that is not complete, control frames taken out.
     held: Vec<u8>,
-    /// Whether it has sent a whole message.
-    pub(super) spoke: bool,
+    /// How many whole messages it has sent.
+    pub(super) messages: u64,
     /// No write has failed.
     pub(super) writable: bool,
 }
@@ -54,7 +55,7 @@ impl Page {
             reader,
             unread,
             held: Vec::new(),
-            spoke: false,
+            messages: 0,
             writable: true,
         }
     }
@@ -116,6 +117,16 @@ impl Page {
             Poll::Ready(Ok(0)) => Some(Err(io::ErrorKind::WriteZero.into())),
             Poll::Ready(result) => Some(result),
         }
+    }
+}
+
+/// The kind of a whole message, of either side, as its first frame says.
+pub(super) fn kind(message: &[u8]) -> Kind {
+    // the low bits are the opcode (RFC 6455 section 5.2)
+    if message.first().is_some_and(|first| first & 0x0f == 1) {
+        Kind::Text
+    } else {
+        Kind::Binary
     }
 }
 

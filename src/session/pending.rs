@@ -6,9 +6,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::attach::Attach;
-use super::page::payload;
+use super::page::{kind, payload};
 use crate::core::close::{self, Close};
 use crate::core::frame::{self, Opcode, Sender};
+use crate::profile;
 use crate::transport::reader::{Event, FrameReader};
 
 /// A page has this long to say its first message, on a route whose key is in it.
@@ -27,7 +28,7 @@ pub async fn hello(
     attach: &mut Attach,
     challenge: &[u8],
     max_message: usize,
-    is_hello: impl Fn(&[u8]) -> bool,
+    is_hello: impl Fn(&profile::Message<'_>) -> bool,
 ) -> Result<(), Close> {
     attach.head.extend_from_slice(challenge);
     until(attach, max_message, HELLO, "no hello in time", is_hello)
@@ -40,7 +41,7 @@ async fn until(
     max_message: usize,
     within: Duration,
     late: &'static str,
-    wanted: impl Fn(&[u8]) -> bool,
+    wanted: impl Fn(&profile::Message<'_>) -> bool,
 ) -> Result<Vec<u8>, Close> {
     let reading = async {
         let gone = |_| Close::default();
@@ -50,7 +51,7 @@ async fn until(
             .await
             .map_err(gone)?;
         let mut reader = FrameReader::new(Sender::Client, max_message);
-        let (mut message, mut seen) = (Vec::new(), 0);
+        let (mut message, mut number, mut seen) = (Vec::new(), 0, 0);
         loop {
             let mut bytes = &attach.unread[seen..];
             loop {
@@ -65,10 +66,16 @@ async fn until(
                         if piece.ends_message {
                             let mut text = Vec::new();
                             payload(&message, &mut text);
-                            message.clear();
-                            if wanted(&text) {
+                            number += 1;
+                            let it = profile::Message {
+                                kind: kind(&message),
+                                number,
+                                payload: &text,
+                            };
+                            if wanted(&it) {
                                 return Ok(text);
                             }
+                            message.clear();
                         }
                     }
                     Event::Control(Opcode::Close, payload) => {

@@ -22,6 +22,7 @@ pub(super) fn policy(route: &Route, key: &Key) -> Policy {
         // without a key nobody can come back
         one_to_one: route.key.is_empty(),
         grace: route.grace,
+        grace_open: route.grace_open,
         log: Bounds {
             bytes: route.log_bytes,
             messages: route.log_messages as u64,

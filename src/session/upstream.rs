@@ -47,6 +47,11 @@ impl Upstream {
         self.queue.extend_from_slice(message);
     }
 
+    /// Queues a text of sessmux's own, under a fresh mask (RFC 6455 section 5.3).
+    pub(super) fn send_text(&mut self, text: &str) {
+        frame::write(&mut self.queue, Opcode::Text, text.as_bytes(), Some(rand::random()));
+    }
+
     /// Queues a control frame, under a fresh mask (RFC 6455 section 5.3).
     pub(super) fn send_control(&mut self, opcode: Opcode, payload: &[u8]) {
         frame::write(&mut self.queue, opcode, payload, Some(rand::random()));

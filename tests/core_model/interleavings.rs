@@ -17,6 +17,7 @@ pub const POLICY: Policy = Policy {
     hello_answer: false,
     one_to_one: false,
     grace: Duration::from_secs(120),
+    grace_open: Duration::from_secs(300),
     log: Bounds {
         bytes: 1 << 20,
         messages: 1000,

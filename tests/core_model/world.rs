@@ -40,6 +40,7 @@ pub enum Operation {
     /// The page has sent part of a message, or all of it.
     ClientMessage(bool),
     TurnStarted,
+    TurnEnded,
     UpstreamEnds(UpstreamEnd),
     /// What acts for an older epoch: a ping, a pong, an end.
     Stale,
@@ -62,6 +63,8 @@ struct Left {
     since: Instant,
     parting: Parting,
     resume: u64,
+    /// When the grace is over.
+    until: Instant,
     /// When the time to judge a normal close of it is over.
     judged: Option<Instant>,
 }
@@ -96,6 +99,7 @@ pub struct World {
     after_hello: u64,
     answer: Vec<Vec<u8>>,
     turn: Option<u64>,
+    running: bool,
     pub end: Option<UpstreamEnd>,
     reattached: bool,
     pub over: bool,
@@ -145,6 +149,7 @@ impl World {
             after_hello: 0,
             answer: Vec::new(),
             turn: None,
+            running: false,
             end: None,
             reattached: false,
             over: false,
@@ -192,8 +197,13 @@ impl World {
                 }
             }
             Operation::TurnStarted => {
-                self.core.turn_started();
+                self.core.turn_started(self.now);
                 self.turn = Some(self.complete);
+                self.runs(true);
+            }
+            Operation::TurnEnded => {
+                self.core.turn_ended(self.now);
+                self.runs(false);
             }
             Operation::UpstreamEnds(how) => self.upstream_ends(how.clone()),
             Operation::Stale => self.stale(),
@@ -206,6 +216,21 @@ impl World {
         }
         self.fire();
         self.check();
+    }
+
+    /// A turn begins or ends: whoever is away has anew another time to come back.
+    fn runs(&mut self, running: bool) {
+        if self.running != running
+            && let Some(last) = &mut self.last
+        {
+            last.until = self.now
+                + if running {
+                    self.policy.grace_open
+                } else {
+                    self.policy.grace
+                };
+        }
+        self.running = running;
     }
 
     /// What holds at any time.
@@ -235,7 +260,7 @@ impl World {
         let within = |since: Instant, seconds| self.now < since + Duration::from_secs(seconds);
         match (&self.page, &self.last) {
             (None, None) => assert!(within(self.born, 10), "nobody came"),
-            (None, Some(last)) => assert!(self.now < last.at + self.policy.grace, "nobody came back"),
+            (None, Some(last)) => assert!(self.now < last.until, "nobody came back"),
             (Some(_), _) => assert!(self.open.is_none_or(|open| within(open, 30)), "an incomplete message"),
         }
         if self.end.is_none() {
@@ -333,8 +358,7 @@ impl World {
                 Due::GraceOver => {
                     assert!(self.page.is_none());
                     // a session that no page was ever attached to is not kept for the whole grace
-                    let kept = |last: &Left| last.at + self.policy.grace;
-                    let until = self.last.as_ref().map_or(self.born + seconds(10), kept);
+                    let until = self.last.as_ref().map_or(self.born + seconds(10), |last| last.until);
                     assert!(self.now >= until);
                     self.over = true;
                 }
@@ -342,7 +366,7 @@ impl World {
                     assert!(self.end.is_none() && self.now >= self.pinged + seconds(30));
                     self.pinged = self.now;
                 }
-                Due::PagePing => {
+                Due::PagePing | Due::PageHeartbeat => {
                     assert!(self.page.is_some() && self.end.is_none());
                     self.page_pinged = self.now;
                 }

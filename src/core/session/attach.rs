@@ -239,7 +239,7 @@ impl Session {
         let over = echoed || shown || self.ends_with_page();
         let (rest, closed) = attached.rest(&self.log);
         self.deadlines.detached();
-        self.deadlines.grace = Some(now + self.policy.grace);
+        self.deadlines.grace = Some(now + self.grace());
         if matches!(parting, Parting::Closed(None | Some(1000))) && self.end.is_none() {
             self.deadlines.judge = Some(now + JUDGE);
         }

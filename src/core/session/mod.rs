@@ -43,6 +43,8 @@ pub struct Session {
     /// The oldest message that a refresh may be sent: behind the hello record.
     after_hello: Mark,
     turn: Option<Mark>,
+    /// A turn has begun and not ended.
+    running: bool,
     end: Option<End>,
     fights: Fights,
     deadlines: Deadlines,
@@ -62,6 +64,8 @@ pub struct Counts {
     pub evicted: u64,
     /// Hellos that did not go upstream.
     pub absorbed: u64,
+    /// Messages of sessmux's own that were not sent, for too many waited.
+    pub unsaid: u64,
 }
 
 impl Session {
@@ -88,6 +92,7 @@ impl Session {
             hello,
             after_hello: Mark::default(),
             turn: None,
+            running: false,
             end: None,
             fights: Fights::default(),
             deadlines,
@@ -171,7 +176,7 @@ impl Session {
             attached
                 .out
                 .push_control(&self.log, |out| frame::write(out, Opcode::Ping, &[], None));
-            return Some(Due::PagePing);
+            return Some(Due::PageHeartbeat);
         }
         // one that would have to wait behind much, or other control frames, is due when those are on their way
         let pinged = self.policy.acks && attached.takes_ping(&self.log) && attached.ping_last(&self.log, now);

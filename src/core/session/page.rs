@@ -30,6 +30,14 @@ impl Session {
         }
     }
 
+    /// Sends the attached page a message of sessmux's own: no position, not in the log. Returns whether it was taken.
+    pub fn say(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let attached = self.attached.as_mut().filter(|_| self.end.is_none());
+        let taken = attached.map(|attached| attached.out.push_message(write));
+        self.counts.unsaid += u64::from(taken == Some(false));
+        taken == Some(true)
+    }
+
     /// The page's browser answered a ping.
     pub fn page_pong(&mut self, epoch: u64, payload: &[u8]) {
         if !self.current(epoch) {
@@ -44,6 +52,7 @@ impl Session {
     pub fn slices<'a>(&'a mut self, now: Instant, out: &mut [IoSlice<'a>]) -> usize {
         let Some(attached) = &mut self.attached else { return 0 };
         let log = &self.log;
+        attached.out.place_messages(log);
         if let Some(end) = &self.end {
             self.deadlines.echo.get_or_insert(now + ECHO);
             if let UpstreamEnd::Close(close) = &end.how

@@ -121,8 +121,37 @@ impl Session {
         torn
     }
 
-    /// A turn begins with the next upstream message.
-    pub fn turn_started(&mut self) {
+    /// The message being received, whole or not, is none for pages: it gets no position.
+    pub fn drop_message(&mut self) {
+        self.log.abandon_message();
+    }
+
+    /// A turn begins with the message being received, or else the next one.
+    pub fn turn_started(&mut self, now: Instant) {
         self.turn = Some(self.log.boundary());
+        self.set_running(now, true);
+    }
+
+    /// The turn is over.
+    pub fn turn_ended(&mut self, now: Instant) {
+        self.set_running(now, false);
+    }
+
+    fn set_running(&mut self, now: Instant, running: bool) {
+        let changes = self.running != running;
+        self.running = running;
+        // whoever is away now has another time to come back
+        if changes && self.epoch > 0 && self.attached.is_none() {
+            self.deadlines.grace = Some(now + self.grace());
+        }
+    }
+
+    /// How long nobody may be attached.
+    pub(super) fn grace(&self) -> std::time::Duration {
+        if self.running {
+            self.policy.grace_open
+        } else {
+            self.policy.grace
+        }
     }
 }

@@ -3,9 +3,10 @@
 //! One poll goes round mailbox, deadlines, upstream queue, page queue, upstream socket, page socket, until nothing
 //! moves or its quantum is used up. Writes are polled, never awaited in line, so a stuck browser never holds the
 //! upstream reader.
-//! This file has the poll, the mail and the end; [`upstream_side`], [`page_side`] and [`time`] the rest.
+//! This file has the poll, the mail and the end; [`upstream_side`], [`page_side`], [`roles`] and [`time`] the rest.
 
 mod page_side;
+mod roles;
 mod time;
 mod upstream_side;
 

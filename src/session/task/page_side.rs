@@ -8,12 +8,7 @@ use super::{SLICES, SessionTask};
 use crate::core::cause::Parting;
 use crate::core::close::{self, Close};
 use crate::core::frame::Opcode;
-use crate::core::session::HelloFate;
-use crate::profile::{Role, Side};
 use crate::session::farewell::farewell;
-use crate::session::page::{Message, payload};
-use crate::session::policy::first_is_hello;
-use crate::session::registry::Naming;
 use crate::session::scratch;
 use crate::transport::reader::Event;
 
@@ -97,9 +92,10 @@ impl SessionTask {
                 }
                 Ok(Event::Data(piece)) => {
                     if let Some(message) = page.collect(&piece) {
-                        let first = !std::mem::replace(&mut page.spoke, true);
+                        page.messages += 1;
+                        let number = page.messages;
                         self.core.client_message_open(now, false);
-                        self.client_message(&message, first);
+                        self.client_message(now, &message, number);
                     }
                 }
                 Ok(Event::Control(Opcode::Ping, payload)) => self.core.page_ping(epoch, &payload),
@@ -112,29 +108,6 @@ impl SessionTask {
                 },
                 Ok(Event::Control(_, payload)) => self.core.page_pong(epoch, &payload),
                 Err(fault) => self.page_fault(now, fault.code(), &fault.to_string()),
-            }
-        }
-    }
-
-    fn client_message(&mut self, message: &Message<'_>, first: bool) {
-        let Some(upstream) = &mut self.upstream else { return };
-        let route = &self.route;
-        let is_hello = if route.profile.has(Role::Hello) {
-            let mut text = Vec::new();
-            payload(message, &mut text);
-            route.profile.role(Side::Client, &text) == Some(Role::Hello)
-        } else {
-            first && first_is_hello(route)
-        };
-        if is_hello && self.core.hello() == HelloFate::Absorb {
-            tracing::debug!(session = %self.membership.id, "hello absorbed");
-            return;
-        }
-        upstream.send(message);
-        if is_hello {
-            self.answer_askers();
-            if self.core.stands() {
-                self.release_waiting(Naming::Kept);
             }
         }
     }

@@ -48,6 +48,12 @@ impl SessionTask {
                         upstream.send_control(Opcode::Ping, &[]);
                     }
                 }
+                Due::PageHeartbeat => {
+                    let route = std::sync::Arc::clone(&self.route);
+                    if let Some(text) = route.profile.page_heartbeat() {
+                        self.say(text);
+                    }
+                }
                 Due::PagePing => {}
             }
         }

@@ -7,10 +7,8 @@ use super::SessionTask;
 use crate::core::close::{self, Close};
 use crate::core::frame::Opcode;
 use crate::core::session::{Received, UpstreamEnd};
-use crate::profile::{Role, Side};
+use crate::profile::Side;
 use crate::session::farewell::farewell;
-use crate::session::mailbox::Mail;
-use crate::session::registry::Naming;
 use crate::session::scratch;
 use crate::transport::reader::Event;
 
@@ -54,7 +52,10 @@ impl SessionTask {
     }
 
     pub(super) fn upstream_bytes(&mut self, mut bytes: &[u8], now: Instant) {
-        let looks = self.route.profile.wants(Side::Server);
+        let profile = &self.route.profile;
+        let looks = profile.wants(Side::Server);
+        // pages get none in parts that may yet be dropped, or that another message has to wait for
+        let whole = looks || profile.speaks_to_pages();
         while let Some(upstream) = &mut self.upstream {
             match upstream.reader.next(&mut bytes) {
                 Ok(Event::More) => return,
@@ -62,8 +63,12 @@ impl SessionTask {
                     self.core.receive(&piece.carried.0[..piece.carried.1]);
                     self.core.receive(piece.raw);
                     if piece.ends_frame {
-                        if piece.ends_message && looks {
-                            self.look_at_server_message();
+                        if whole && !piece.ends_message {
+                            continue;
+                        }
+                        if looks && !self.server_message(now) {
+                            self.core.drop_message();
+                            continue;
                         }
                         self.received(piece.ends_message, now);
                     }
@@ -99,37 +104,6 @@ impl SessionTask {
             Received::Overflow => {
                 let close = Close::new(close::GAP, "the session's log was full");
                 self.upstream_ended(now, UpstreamEnd::Close(close), "overflow = close: the log is full");
-            }
-        }
-    }
-
-    /// Gives the message that is complete but not yet committed its role.
-    fn look_at_server_message(&mut self) {
-        if !self.core.awaits_hello_answer() {
-            return;
-        }
-        let mut text = Vec::new();
-        self.core.log().payload(self.core.log().boundary().offset, &mut text);
-        if self.route.profile.role(Side::Server, &text) != Some(Role::HelloAnswer) {
-            return;
-        }
-        self.core.hello_answered();
-        let naming = self.membership.answered(&self.route, &text);
-        if naming == Naming::Taken {
-            self.core.stay_one_to_one();
-        }
-        self.release_waiting(naming);
-    }
-
-    /// The session stands: lets those in who wait for that.
-    pub(super) fn release_waiting(&mut self, naming: Naming) {
-        for (_, attach) in std::mem::take(&mut self.waiting) {
-            if naming != Naming::Kept {
-                // it asked for another name than the session now has
-                attach.give_back();
-            } else if let Err(Mail::Attach(attach)) = self.membership.mailbox.post(Mail::Attach(attach)) {
-                // as mail it comes in behind what made the session stand
-                attach.give_back();
             }
         }
     }

@@ -63,6 +63,12 @@ impl World {
             since: page.since,
             parting,
             resume: self.resume(&page),
+            until: self.now
+                + if self.running {
+                    self.policy.grace_open
+                } else {
+                    self.policy.grace
+                },
             judged: self.end.is_none().then(|| self.now + Duration::from_secs(2)),
         });
         self.over = over;

@@ -1,0 +1,192 @@
+//! One rule: which messages it matches, and what they then are.
+
+use regex::bytes::Regex;
+use serde_json::Value;
+
+use super::{Template, pointer};
+
+/// One rule.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Whose messages.
+    pub from: Side,
+    /// Only text, or only binary messages.
+    pub kind: Option<Kind>,
+    /// Only the message of this number within its page's, or the server's, life; from 1.
+    pub number: Option<u64>,
+    /// JSON pointers and the values of which each must have one. A message that is not JSON has none.
+    pub when: Vec<(String, Vec<Value>)>,
+    /// JSON pointers at which there must be something, null and containers included.
+    pub present: Vec<String>,
+    /// What the raw payload must match; it runs in linear time.
+    pub text: Option<Regex>,
+    /// What the message then is.
+    pub role: Role,
+    /// What sessmux answers it with.
+    pub answer: Option<Template>,
+    /// What attached pages are sent every 30 s.
+    pub send: Option<String>,
+}
+
+/// Who sent a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The page.
+    Client,
+    /// The agent server.
+    Server,
+}
+
+/// Which of the two kinds of WebSocket messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Text, which is UTF-8.
+    Text,
+    /// Bytes.
+    Binary,
+}
+
+/// What a message is to sessmux.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// What a page says first on every load: said upstream once, later ones are absorbed.
+    Hello,
+    /// The server's answer to it: recorded, and shown to later pages.
+    HelloAnswer,
+    /// It asks whether this side lives: answered here, attached or not; neither forwarded nor kept.
+    Heartbeat,
+    /// A request that sessmux answers itself.
+    Local,
+    /// Swallowed.
+    Ignore,
+    /// A turn begins.
+    TurnStart,
+    /// The turn is over.
+    TurnEnd,
+}
+
+impl Role {
+    /// Every role with its name and whose messages may have it; `None` is either side's.
+    pub const ALL: [(&'static str, Self, Option<Side>); 7] = [
+        ("hello", Self::Hello, Some(Side::Client)),
+        ("hello-answer", Self::HelloAnswer, Some(Side::Server)),
+        ("heartbeat", Self::Heartbeat, None),
+        ("local", Self::Local, Some(Side::Client)),
+        ("ignore", Self::Ignore, None),
+        ("turn-start", Self::TurnStart, None),
+        ("turn-end", Self::TurnEnd, Some(Side::Server)),
+    ];
+
+    /// Whether messages of this role do not go on to the other side.
+    pub fn absorbs(self) -> bool {
+        matches!(self, Self::Hello | Self::Heartbeat | Self::Local | Self::Ignore)
+    }
+}
+
+/// A whole message, as rules look at it.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// Text or binary.
+    pub kind: Kind,
+    /// Its number within its page's, or the server's, life; from 1.
+    pub number: u64,
+    /// In clear.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// The first message of a page, as text.
+    pub fn text(payload: &'a [u8]) -> Self {
+        Self {
+            kind: Kind::Text,
+            number: 1,
+            payload,
+        }
+    }
+}
+
+impl Rule {
+    pub(super) fn matches(&self, message: &Message<'_>) -> bool {
+        let has_one = |(at, wanted): &(String, Vec<Value>)| {
+            pointer::find(message.payload, at).is_some_and(|value| wanted.iter().any(|wanted| equal(&value, wanted)))
+        };
+        // what costs least comes first
+        self.kind.is_none_or(|kind| kind == message.kind)
+            && self.number.is_none_or(|number| number == message.number)
+            && self.when.iter().all(has_one)
+            && self.present.iter().all(|at| pointer::is_there(message.payload, at))
+            && self.text.as_ref().is_none_or(|text| text.is_match(message.payload))
+    }
+}
+
+/// Compares scalars as JSON means them: `2` and `2.0` are one number.
+fn equal(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) if one.is_f64() != other.is_f64() => one.as_f64() == other.as_f64(),
+        _ => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Profile;
+    use super::*;
+
+    fn matching(conditions: &str, message: &Message<'_>) -> bool {
+        let text = format!("[[rule]]\nfrom = \"server\"\nrole = \"ignore\"\n{conditions}\n");
+        Profile::parse(&text).unwrap().rule(Side::Server, message).is_some()
+    }
+
+    fn text(conditions: &str, payload: &str) -> bool {
+        matching(conditions, &Message::text(payload.as_bytes()))
+    }
+
+    #[test]
+    fn values_are_compared_as_json_means_them() {
+        let rule = r#"when = { "/hello" = true }"#;
+        assert!(text(rule, r#"{"hello":true}"#));
+        assert!(!text(rule, r#"{"hello":false}"#) && !text(rule, r#"{"hello":"true"}"#));
+        assert!(text(r#"when = { "/v" = 2 }"#, r#"{"v":2.0}"#));
+        assert!(!text(r#"when = { "/v" = 2 }"#, r#"{"v":"2"}"#));
+    }
+
+    #[test]
+    fn one_of_several_values_will_do() {
+        let rule = r#"when = { "/type" = ["OUTPUT", "ERROR", 3] }"#;
+        for (payload, expected) in [("\"ERROR\"", true), ("3", true), ("\"INPUT\"", false), ("null", false)] {
+            assert_eq!(text(rule, &format!("{{\"type\":{payload}}}")), expected, "{payload}");
+        }
+    }
+
+    #[test]
+    fn presence_counts_null_and_containers() {
+        let rule = r#"present = ["/result"]"#;
+        for (payload, expected) in [
+            (r#"{"result":null}"#, true),
+            (r#"{"result":{}}"#, true),
+            (r#"{"result":[1]}"#, true),
+            (r#"{"error":1}"#, false),
+            ("[]", false),
+            ("result", false),
+        ] {
+            assert_eq!(text(rule, payload), expected, "{payload}");
+        }
+    }
+
+    #[test]
+    fn raw_text_kind_and_number() {
+        assert!(text("text = '^42\\['", "42[\"a\"]") && !text("text = '^42\\['", "142[\"a\"]"));
+        let binary = Message {
+            kind: Kind::Binary,
+            number: 3,
+            payload: b"\xff\x01",
+        };
+        assert!(matching("kind = \"binary\"", &binary) && !matching("kind = \"text\"", &binary));
+        assert!(matching("frame = 3", &binary) && !matching("frame = 1", &binary));
+        assert!(matching("text = '(?-u)^\\xff'", &binary), "bytes that are no UTF-8");
+        assert!(
+            !matching("kind = \"binary\"\nframe = 1", &binary),
+            "all conditions together"
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! What the profile's rules say of messages, done.
+
+use std::time::Instant;
+
+use super::SessionTask;
+use crate::core::frame::{self, Opcode};
+use crate::core::session::HelloFate;
+use crate::profile::{self, Role, Rule, Side};
+use crate::session::mailbox::Mail;
+use crate::session::page::{Message, kind, payload};
+use crate::session::policy::first_is_hello;
+use crate::session::registry::Naming;
+
+impl SessionTask {
+    /// A whole message of the page, the `number`th of its life: goes upstream, unless a rule says otherwise.
+    pub(super) fn client_message(&mut self, now: Instant, message: &Message<'_>, number: u64) {
+        let profile = &self.route.profile;
+        if !profile.wants(Side::Client) {
+            let is_hello = number == 1 && first_is_hello(&self.route);
+            return self.forward(message, is_hello);
+        }
+        let mut text = Vec::new();
+        payload(message, &mut text);
+        let looked_at = profile::Message {
+            kind: kind(message),
+            number,
+            payload: &text,
+        };
+        let rule = profile.rule(Side::Client, &looked_at);
+        let is_hello = !profile.has(Role::Hello) && number == 1 && first_is_hello(&self.route);
+        match rule.map(|rule| rule.role) {
+            Some(Role::Heartbeat | Role::Local) => {
+                if let Some(answer) = rule.and_then(|rule| rule.answer.as_ref()) {
+                    let answer = answer.fill(&text);
+                    self.say(&answer);
+                }
+            }
+            Some(Role::Ignore) => tracing::debug!(session = %self.membership.id, number, "client message ignored"),
+            Some(Role::TurnStart) => {
+                self.forward(message, is_hello);
+                self.core.turn_started(now);
+            }
+            Some(Role::Hello) => self.forward(message, true),
+            _ => self.forward(message, is_hello),
+        }
+    }
+
+    fn forward(&mut self, message: &[u8], is_hello: bool) {
+        let Some(upstream) = &mut self.upstream else { return };
+        if is_hello && self.core.hello() == HelloFate::Absorb {
+            tracing::debug!(session = %self.membership.id, "hello absorbed");
+            return;
+        }
+        upstream.send(message);
+        if is_hello {
+            self.answer_askers();
+            if self.core.stands() {
+                self.release_waiting(Naming::Kept);
+            }
+        }
+    }
+
+    /// Sends the page a text of sessmux's own.
+    pub(super) fn say(&mut self, text: &str) {
+        if !self
+            .core
+            .say(|out| frame::write(out, Opcode::Text, text.as_bytes(), None))
+        {
+            tracing::debug!(session = %self.membership.id, unsaid = self.core.counts().unsaid, "the page takes no answers");
+        }
+    }
+
+    /// A message of the server is complete and not yet committed; whether it goes into the log.
+    pub(super) fn server_message(&mut self, now: Instant) -> bool {
+        let (start, number) = (
+            self.core.log().boundary().offset,
+            self.core.log().boundary().position + 1,
+        );
+        let (mut first, mut text) = (Vec::with_capacity(1), Vec::new());
+        self.core.log().copy(start, start + 1, &mut first);
+        self.core.log().payload(start, &mut text);
+        let looked_at = profile::Message {
+            kind: kind(&first),
+            number,
+            payload: &text,
+        };
+        let route = std::sync::Arc::clone(&self.route);
+        let Some(rule) = route.profile.rule(Side::Server, &looked_at) else {
+            return true;
+        };
+        match rule.role {
+            Role::HelloAnswer if self.core.awaits_hello_answer() => self.hello_answer(&text),
+            Role::Heartbeat => {
+                self.answer_upstream(rule, &text);
+                return false;
+            }
+            Role::Ignore => return false,
+            Role::TurnStart => self.core.turn_started(now),
+            Role::TurnEnd => self.core.turn_ended(now),
+            Role::HelloAnswer | Role::Hello | Role::Local => {}
+        }
+        true
+    }
+
+    fn answer_upstream(&mut self, rule: &Rule, text: &[u8]) {
+        if let (Some(answer), Some(upstream)) = (&rule.answer, &mut self.upstream)
+            && upstream.has_room()
+        {
+            upstream.send_text(&answer.fill(text));
+        }
+    }
+
+    fn hello_answer(&mut self, text: &[u8]) {
+        self.core.hello_answered();
+        let naming = self.membership.answered(&self.route, text);
+        if naming == Naming::Taken {
+            self.core.stay_one_to_one();
+        }
+        self.release_waiting(naming);
+    }
+
+    /// The session stands: lets those in who wait for that.
+    fn release_waiting(&mut self, naming: Naming) {
+        for (_, attach) in std::mem::take(&mut self.waiting) {
+            if naming != Naming::Kept {
+                // it asked for another name than the session now has
+                attach.give_back();
+            } else if let Err(Mail::Attach(attach)) = self.membership.mailbox.post(Mail::Attach(attach)) {
+                // as mail it comes in behind what made the session stand
+                attach.give_back();
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The roles of messages, over real sockets: what a rule says is done to a message is done, and to no other.
+
+mod common;
+
+use common::{Agent, Connection, Page, Proxy, route};
+use sessmux::config::{KeySource, ReplayMode, Route};
+use sessmux::profile::Profile;
+
+fn with_rules(agent: &Agent, rules: &str) -> Route {
+    let mut route = route(agent.address, vec![KeySource::QueryParam("s".into())]);
+    route.profile = Profile::parse(rules).unwrap();
+    route
+}
+
+/// A session of such a route.
+async fn session(route: Route, agent: &mut Agent) -> (Proxy, Page, Connection) {
+    let proxy = Proxy::start(route).await;
+    let page = proxy.page("/ws?s=1").await;
+    let server = agent.connection().await;
+    (proxy, page, server)
+}
+
+#[tokio::test]
+async fn heartbeats_of_the_server_are_answered_attached_or_not_and_never_replayed() {
+    let mut agent = Agent::start().await;
+    let rules = r#"
+        [[rule]]
+        from = "server"
+        when = { "/type" = "PING" }
+        role = "heartbeat"
+        answer = '{"type":"PONG","n":${/n}}'
+        [[rule]]
+        from = "client"
+        when = { "/type" = "PONG" }
+        role = "ignore"
+    "#;
+    let route = with_rules(&agent, rules);
+    let (proxy, mut page, mut server) = session(route, &mut agent).await;
+    server.send(r#"{"type":"PING","n":1}"#).await;
+    assert_eq!(server.text().await, r#"{"type":"PONG","n":1}"#);
+    server.send("news").await;
+    assert_eq!(page.text().await, "news");
+    // its own answer does not go upstream a second time
+    page.send(r#"{"type":"PONG"}"#).await;
+    page.send("thanks").await;
+    assert_eq!(server.text().await, "thanks");
+    page.leave().await;
+
+    server.send(r#"{"type":"PING","n":2}"#).await;
+    assert_eq!(server.text().await, r#"{"type":"PONG","n":2}"#);
+    server.send("later").await;
+    let mut page = proxy.page("/ws?s=1").await;
+    assert_eq!((page.text().await, page.text().await), ("news".into(), "later".into()));
+}
+
+#[tokio::test]
+async fn heartbeats_and_requests_of_the_page_are_answered_here() {
+    let mut agent = Agent::start().await;
+    let rules = r#"
+        [[rule]]
+        from = "client"
+        text = "^2$"
+        role = "heartbeat"
+        answer = "3"
+        [[rule]]
+        from = "client"
+        when = { "/method" = "whoami" }
+        role = "local"
+        answer = '{"id":${/id},"result":"you"}'
+    "#;
+    let route = with_rules(&agent, rules);
+    let (_proxy, mut page, mut server) = session(route, &mut agent).await;
+    page.send("2").await;
+    assert_eq!(page.text().await, "3");
+    page.send(r#"{"id":"x","method":"whoami"}"#).await;
+    assert_eq!(page.text().await, r#"{"id":"x","result":"you"}"#);
+    page.send("22").await;
+    assert_eq!(
+        server.text().await,
+        "22",
+        "only what the rule means is kept from the server"
+    );
+}
+
+#[tokio::test]
+async fn answers_stand_between_messages_though_the_server_sends_fragments() {
+    use common::raw::{Got, Raw, RawAgent};
+    let agent = RawAgent::start().await;
+    let mut it = route(agent.address, vec![KeySource::QueryParam("s".into())]);
+    it.profile =
+        Profile::parse("[[rule]]\nfrom = \"client\"\ntext = \"^2$\"\nrole = \"heartbeat\"\nanswer = \"3\"\n").unwrap();
+    let proxy = Proxy::start(it).await;
+    let mut page = Raw::ask(proxy.address, "/ws?s=1", "").await;
+    let mut server = agent.accept().await;
+    server.switch("").await;
+    page.switched().await;
+    server.frame(0x01, b"one ").await;
+    page.send("2").await;
+    assert_eq!(page.text().await, "3");
+    server.frame(0x80, b"message").await;
+    assert_eq!(page.next_but_pings().await, Got::Frame(0x01, false, b"one ".to_vec()));
+    assert_eq!(
+        page.next_but_pings().await,
+        Got::Frame(0x80, false, b"message".to_vec())
+    );
+}
+
+#[tokio::test]
+async fn what_is_ignored_is_swallowed_both_ways() {
+    let mut agent = Agent::start().await;
+    let rules = "[[rule]]\nfrom = \"client\"\ntext = \"^noise\"\nrole = \"ignore\"\n\
+                 [[rule]]\nfrom = \"server\"\ntext = \"^noise\"\nrole = \"ignore\"\n";
+    let route = with_rules(&agent, rules);
+    let (_proxy, mut page, mut server) = session(route, &mut agent).await;
+    page.send("noise").await;
+    page.send("signal").await;
+    assert_eq!(server.text().await, "signal");
+    server.send("noise").await;
+    server.send("signal").await;
+    assert_eq!(page.text().await, "signal");
+}
+
+#[tokio::test]
+async fn a_turns_replay_starts_where_the_turn_did() {
+    for (rules, ask) in [
+        (
+            "[[rule]]\nfrom = \"client\"\nwhen = { \"/type\" = \"INPUT\" }\nrole = \"turn-start\"\n",
+            true,
+        ),
+        (
+            "[[rule]]\nfrom = \"server\"\nwhen = { \"/type\" = \"started\" }\nrole = \"turn-start\"\n",
+            false,
+        ),
+    ] {
+        let mut agent = Agent::start().await;
+        let mut route = with_rules(&agent, rules);
+        route.replay_refresh = ReplayMode::Turn;
+        let (proxy, mut page, mut server) = session(route, &mut agent).await;
+        server.send("older").await;
+        assert_eq!(page.text().await, "older");
+        if ask {
+            page.send(r#"{"type":"INPUT"}"#).await;
+            assert_eq!(server.text().await, r#"{"type":"INPUT"}"#);
+        }
+        server.send(r#"{"type":"started"}"#).await;
+        server.send("token").await;
+        assert_eq!(page.text().await, r#"{"type":"started"}"#);
+        page.leave().await;
+        let mut page = proxy.page("/ws?s=1").await;
+        assert_eq!(page.text().await, r#"{"type":"started"}"#);
+        assert_eq!(page.text().await, "token");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_may_mean_the_first_frame_of_each_page() {
+    let mut agent = Agent::start().await;
+    let rules = "[[rule]]\nfrom = \"client\"\nframe = 1\nrole = \"hello\"\n";
+    let route = with_rules(&agent, rules);
+    let (proxy, mut page, mut server) = session(route, &mut agent).await;
+    page.send("rerun").await;
+    page.send("rerun").await;
+    assert_eq!(
+        (server.text().await, server.text().await),
+        ("rerun".into(), "rerun".into())
+    );
+    server.send("screen").await;
+    assert_eq!(page.text().await, "screen");
+    page.leave().await;
+    let mut page = proxy.page("/ws?s=1").await;
+    page.send("rerun").await;
+    assert_eq!(page.text().await, "screen");
+    page.send("click").await;
+    assert_eq!(server.text().await, "click");
+}
