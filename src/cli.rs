@@ -1,9 +1,12 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, Error, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use sessmux::config::{Config, ConfigErrors, Flags};
 
@@ -16,7 +19,7 @@ use sessmux::config::{Config, ConfigErrors, Flags};
 ///
 /// Exit codes: 0 done, 64 bad configuration (nothing was bound), 69 cannot listen, 70 internal error.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -24,6 +27,28 @@ pub(crate) struct Cli {
     pub(crate) settings: Settings,
     #[command(flatten)]
     pub(crate) logs: Logs,
+}
+
+impl Cli {
+    /// Reads the command line. Settings ahead of a command would be nobody's, so they are an error; those of the log
+    /// may stand on either side.
+    pub(crate) fn read() -> Result<Self, Error> {
+        let matches = Self::command().try_get_matches()?;
+        if let Some(name) = matches.subcommand_name() {
+            let command = Self::command();
+            let given = |id: &str| {
+                matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(ValueSource::CommandLine)
+            };
+            let mut before = command
+                .get_arguments()
+                .filter(|arg| !arg.is_global_set() && given(arg.get_id().as_str()));
+            if let Some(flag) = before.find_map(|arg| arg.get_long()) {
+                let text = format!("--{flag} stands behind the command: sessmux {name} --{flag} …");
+                return Err(Self::command().error(ErrorKind::ArgumentConflict, text));
+            }
+        }
+        Self::from_arg_matches(&matches)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -43,7 +68,7 @@ pub(crate) enum Command {
 pub(crate) struct Settings {
     /// Configuration file (TOML)
     #[arg(long, env = "SESSMUX_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: Option<OsString>,
     #[command(flatten)]
     flags: Flags,
 }
@@ -53,7 +78,9 @@ impl Settings {
     pub(crate) fn load(&self) -> Result<Config, ConfigErrors> {
         // what is not UTF-8 is no value of any setting, and the error shows it
         let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        Config::load(self.config.as_deref(), variable, &self.flags)
+        // as of every variable, an empty SESSMUX_CONFIG is none
+        let file = self.config.as_deref().filter(|file| !file.is_empty());
+        Config::load(file.map(Path::new), variable, &self.flags)
     }
 }
 

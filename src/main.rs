@@ -6,7 +6,6 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 use sessmux::config::{Config, ConfigErrors};
 use sessmux::server::Server;
@@ -23,7 +22,7 @@ const UNAVAILABLE: u8 = 69;
 const SOFTWARE: u8 = 70;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => {
             // help and version are no errors; if standard output is closed nobody reads why
@@ -91,8 +90,15 @@ fn serve(listen: SocketAddr, serving: impl Future<Output = std::io::Result<()>>)
     }
 }
 
-fn log_to_stderr(logs: &Logs) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::builder().parse(&logs.log)?;
+fn log_to_stderr(logs: &Logs) -> Result<(), String> {
+    // a word alone would be the name of a module that logs nothing
+    let level = logs.log.parse::<tracing::level_filters::LevelFilter>();
+    if level.is_err() && !logs.log.contains(['=', ',', '[']) {
+        return Err("is none of off, error, warn, info, debug, trace, and no filter".into());
+    }
+    let filter = EnvFilter::builder()
+        .parse(&logs.log)
+        .map_err(|error| error.to_string())?;
     let stderr = std::io::stderr();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -160,3 +160,38 @@ fn a_port_in_use_is_69_and_one_line() {
     assert_eq!(err.lines().count(), 1, "{err}");
     assert!(err.contains(&format!("listen = \"{listen}\"")), "{err}");
 }
+
+#[test]
+fn log_flags_stand_on_either_side_of_a_command_and_settings_behind_it() {
+    let check = ["check", "--config", "valid/minimal.toml"];
+    for args in [
+        [&["--log", "debug", "--log-format", "json"], &check[..]].concat(),
+        [&check[..], &["--log", "debug", "--log-format", "json"]].concat(),
+    ] {
+        assert_eq!(said(&sessmux(&[], &args)).0, Some(0), "{args:?}");
+    }
+    let (code, _, err) = said(&sessmux(&[], &["--grace", "1m", "check"]));
+    assert_eq!(code, Some(64));
+    assert!(err.contains("sessmux check --grace"), "{err}");
+    let (code, _, err) = said(&sessmux(&[], &["--config", "valid/minimal.toml", "check"]));
+    assert_eq!(code, Some(64));
+    assert!(err.contains("sessmux check --config"), "{err}");
+}
+
+#[test]
+fn a_log_level_that_is_none_is_refused() {
+    let (code, _, err) = said(&sessmux(
+        &[],
+        &["check", "--config", "valid/minimal.toml", "--log", "verbose"],
+    ));
+    assert_eq!(code, Some(64));
+    assert!(err.starts_with("log = \"verbose\": is none of"), "{err}");
+    let filter = ["check", "--config", "valid/minimal.toml", "--log", "sessmux=trace,warn"];
+    assert_eq!(said(&sessmux(&[], &filter)).0, Some(0));
+}
+
+#[test]
+fn an_empty_variable_names_no_file() {
+    let variables = [("SESSMUX_CONFIG", ""), ("SESSMUX_UPSTREAM", "http://127.0.0.1:8000")];
+    assert_eq!(said(&sessmux(&variables, &["check"])).0, Some(0));
+}

@@ -252,3 +252,89 @@ async fn a_websocket_that_no_route_claims_is_one_to_one() {
     assert_eq!(one.server.closed().await.0, 1001);
     other.works().await;
 }
+
+#[tokio::test]
+async fn a_page_that_does_not_offer_the_sessions_subprotocol_disturbs_nobody() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let proxy = Proxy::start(route(agent.address, vec![KeySource::Path])).await;
+    let mut page = Raw::ask(proxy.address, "/ws", "Sec-WebSocket-Protocol: chat\r\n").await;
+    let mut server = agent.accept().await;
+    server.switch("Sec-WebSocket-Protocol: chat\r\n").await;
+    page.switched().await;
+    for lines in ["", "Sec-WebSocket-Protocol: other\r\n"] {
+        let mut other = Raw::ask(proxy.address, "/ws", lines).await;
+        assert_eq!(other.answered().await.0, 400);
+    }
+    assert_eq!(log.count(&["refused", "subprotocol"]), 2);
+    Pair { page, server }.works().await;
+    assert!(!agent.is_dialed());
+}
+
+#[tokio::test]
+async fn a_first_message_route_answers_with_what_was_offered_or_not_at_all() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let mut it = route(agent.address, vec![KeySource::First("/id".into())]);
+    it.subprotocol = Some("chat".into());
+    let proxy = Proxy::start(it).await;
+    let page = Raw::upgraded(proxy.address, "/ws", "").await;
+    assert_eq!(page.field("sec-websocket-protocol"), None, "nothing was offered");
+    let mut other = Raw::ask(proxy.address, "/ws", "Sec-WebSocket-Protocol: other\r\n").await;
+    assert_eq!(other.answered().await.0, 400);
+    log.says(&["refused", "subprotocol=\"chat\""]).await;
+
+    // a server that then speaks another one has no page
+    let mut page = Raw::upgraded(proxy.address, "/ws", "Sec-WebSocket-Protocol: chat, talk\r\n").await;
+    page.send(r#"{"id":"a"}"#).await;
+    agent.accept().await.switch("Sec-WebSocket-Protocol: talk\r\n").await;
+    assert_eq!(page.closed().await.0, 1014);
+    log.says(&["no session", "talk"]).await;
+}
+
+#[tokio::test]
+async fn a_refusal_loses_a_cookie_of_our_name() {
+    let agent = RawAgent::start().await;
+    let proxy = Proxy::start(route(agent.address, vec![KeySource::Path])).await;
+    let mut page = Raw::ask(proxy.address, "/ws", "").await;
+    let port = proxy.address.port();
+    let answer = format!(
+        "HTTP/1.1 401 Unauthorized\r\nSet-Cookie: login=1\r\n\
+         Set-Cookie: sessmux-{port}=0123456789abcdef0123456789abcdef\r\nContent-Length: 0\r\n\r\n"
+    );
+    agent.accept().await.write(answer.as_bytes()).await;
+    assert_eq!(page.answered().await.0, 401);
+    assert_eq!(page.fields("set-cookie"), ["login=1"]);
+}
+
+#[tokio::test]
+async fn a_tunnel_is_not_dug() {
+    let agent = RawAgent::start().await;
+    let proxy = Proxy::start(route(agent.address, vec![KeySource::Path])).await;
+    let mut client = Raw::connect(proxy.address).await;
+    let request = format!("CONNECT localhost:80 HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.address);
+    client.write(request.as_bytes()).await;
+    assert_eq!(client.answered().await.0, 501);
+    assert!(!agent.is_dialed());
+}
+
+#[tokio::test]
+async fn the_log_names_the_parameter_in_which_a_new_session_differs_from_one_left_behind() {
+    let log = Log::capture();
+    let mut agent = Agent::start().await;
+    let proxy = Proxy::start(route(agent.address, vec![KeySource::Path, KeySource::Query])).await;
+    let origin = format!("http://{}", proxy.address);
+    let cookie = format!("sessmux-{}=0123456789abcdef0123456789abcdef", proxy.address.port());
+    let browser = [("origin", origin.as_str()), ("cookie", cookie.as_str())];
+    let page = proxy.page_with("/ws?id=7&token=first", &browser).await.unwrap();
+    let _first = agent.connection().await;
+    log.says(&["attach", "epoch=1"]).await;
+    // beside one that is attached, a second one is nobody's rotating token
+    let other = proxy.page_with("/ws?id=7&token=second", &browser).await.unwrap();
+    let _second = agent.connection().await;
+    assert_eq!(log.count(&["new session", "like="]), 0);
+    page.leave().await;
+    other.leave().await;
+    let _page = proxy.page_with("/ws?id=7&token=third", &browser).await.unwrap();
+    log.says(&["new session", "like=", "parameter=\"token\""]).await;
+}

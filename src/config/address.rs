@@ -48,6 +48,17 @@ impl FromStr for Upstream {
     }
 }
 
+impl Origin {
+    /// Host and port as a `Host` field names them: without a port that the scheme implies.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        match (self.scheme.as_str(), self.port) {
+            ("http", 80) | ("https", 443) => self.host.clone(),
+            _ => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
 impl FromStr for Origin {
     type Err = String;
 
@@ -71,6 +82,10 @@ impl FromStr for Origin {
             None if authority.as_str().len() > authority.host().len() => return Err(form.into()),
             None => default,
         };
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        if !authority.host().starts_with('[') && !authority.host().bytes().all(letter) {
+            return Err("has a host that no browser names; wildcards are not supported".into());
+        }
         Ok(Self {
             scheme: scheme.to_owned(),
             host: authority.host().to_ascii_lowercase(),
@@ -127,6 +142,13 @@ mod tests {
         let parsed = |text: &str| text.parse::<Origin>().map(|it| it.to_string());
         assert_eq!(parsed("https://Agent.Example").unwrap(), "https://agent.example:443");
         assert_eq!(parsed("http://localhost:3000").unwrap(), "http://localhost:3000");
+        for wildcard in ["https://*.example.com", "http://a*", "https://*"] {
+            assert!(parsed(wildcard).unwrap_err().contains("wildcards"), "{wildcard}");
+        }
+        let authority = |text: &str| text.parse::<Origin>().unwrap().authority();
+        assert_eq!(authority("https://a.example:443"), "a.example");
+        assert_eq!(authority("https://a.example:80"), "a.example:80");
+        assert_eq!(authority("http://[::1]"), "[::1]");
         assert!(parsed("https://a/").is_err() && parsed("null").is_err() && parsed("*").is_err());
     }
 }

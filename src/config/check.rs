@@ -107,11 +107,18 @@ fn is_own(listen: SocketAddr, upstream: &Upstream) -> bool {
     let Upstream::Tcp(authority) = upstream else {
         return false;
     };
-    let here = authority.replace("localhost:", "127.0.0.1:");
-    let Ok(address) = here.parse::<SocketAddr>() else {
+    let loopback =
+        |port: &str| port.parse() == Ok(listen.port()) && (listen.ip().is_loopback() || listen.ip().is_unspecified());
+    if let Some(port) = authority.strip_prefix("localhost:") {
+        return loopback(port);
+    }
+    let Ok(address) = authority.parse::<SocketAddr>() else {
         return false;
     };
-    let reaches = address.ip() == listen.ip() || (listen.ip().is_unspecified() && address.ip().is_loopback());
+    // to connect to an unspecified address reaches this machine
+    let reaches = address.ip() == listen.ip()
+        || (listen.ip().is_unspecified() && address.ip().is_loopback())
+        || (address.ip().is_unspecified() && (listen.ip().is_loopback() || listen.ip().is_unspecified()));
     reaches && address.port() == listen.port()
 }
 

@@ -27,6 +27,9 @@ pub async fn run(listen: SocketAddr, shutdown: CancellationToken) -> io::Result<
     let upstream = Upstream::Tcp(agent.local_addr().to_string());
     let server = Server::bind(Config::plain(listen, upstream)).await?;
     println!("open http://{}", server.local_addr()?);
+    if !listen.ip().is_loopback() {
+        println!("the straight half of the page works on this machine only: its agent listens on loopback");
+    }
     tokio::join!(agent.run(shutdown.clone()), server.run(shutdown));
     Ok(())
 }

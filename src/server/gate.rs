@@ -79,7 +79,14 @@ impl Gate {
         }
         Err(Refusal {
             status: StatusCode::MISDIRECTED_REQUEST,
-            log: format!("host {host:?} is not served on a loopback listener; public_origin would name it"),
+            log: if self.public.is_empty() {
+                format!("host {host:?} is not served on a loopback listener; public_origin would name it")
+            } else {
+                format!(
+                    "host {host:?} is not that of a public_origin; a proxy in front has to keep Host, or to send \
+                     127.0.0.1"
+                )
+            },
             body: "this host is not served here\n",
         })
     }

@@ -31,11 +31,13 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 
 /// What the forwarding fields say of the hop before this one.
 #[derive(Debug, Clone, Copy)]
-pub struct Hop {
+pub struct Hop<'a> {
     /// The client's address.
     pub client: IpAddr,
     /// The scheme under which pages are reached, `http` or `https`.
     pub scheme: &'static str,
+    /// The host under which they are, where that is known; else the request's own is named.
+    pub host: Option<&'a str>,
 }
 
 /// The host and port that a request is for, as written: the URI's authority, else the only `Host` field
@@ -57,7 +59,7 @@ pub fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
 ///
 /// Hop-by-hop fields go, an acceptance of trailers stays, the forwarding fields say what this hop saw.
 /// A cookie of ours is the caller's to strip.
-pub fn forward_request(head: &mut request::Parts, hop: Hop) {
+pub fn forward_request(head: &mut request::Parts, hop: Hop<'_>) {
     let trailers = tokens(&head.headers, &header::TE).any(|token| token.eq_ignore_ascii_case("trailers"));
     to_upstream(head, hop);
     if trailers {
@@ -68,6 +70,10 @@ pub fn forward_request(head: &mut request::Parts, hop: Hop) {
 
 /// Removes what concerns only the hop to the upstream from the head of its answer.
 pub fn forward_response(headers: &mut HeaderMap) {
+    // where both are there, the length is not the body's (RFC 9112 6.3)
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     remove_hop_by_hop(headers);
 }
 
@@ -76,7 +82,7 @@ pub fn forward_response(headers: &mut HeaderMap) {
 /// Everything end-to-end goes unchanged, the client's `Sec-WebSocket-Key`, `-Version` and `-Protocol`
 /// included; extensions are never offered, because the relay could not judge the frames they alter.
 #[must_use]
-pub fn upgrade_request(client_head: &request::Parts, hop: Hop) -> request::Parts {
+pub fn upgrade_request(client_head: &request::Parts, hop: Hop<'_>) -> request::Parts {
     let mut head = client_head.clone();
     to_upstream(&mut head, hop);
     // The client's own upgrade is not the upstream's affair; the spelling of its fields stays.
@@ -146,7 +152,7 @@ fn is_key(key: &str) -> bool {
 }
 
 /// What every request to an upstream has in common.
-fn to_upstream(head: &mut request::Parts, hop: Hop) {
+fn to_upstream(head: &mut request::Parts, hop: Hop<'_>) {
     let host = authority(&head.uri, &head.headers).and_then(|host| HeaderValue::from_str(host).ok());
     let path = head.uri.path_and_query().cloned();
     head.uri = path.map_or_else(Uri::default, Uri::from);
@@ -163,7 +169,8 @@ fn to_upstream(head: &mut request::Parts, hop: Hop) {
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(hop.scheme));
     if let Some(host) = host {
-        headers.insert(FORWARDED_HOST, host.clone());
+        let public = hop.host.and_then(|host| HeaderValue::from_str(host).ok());
+        headers.insert(FORWARDED_HOST, public.unwrap_or_else(|| host.clone()));
         headers.insert(header::HOST, host);
     }
 }

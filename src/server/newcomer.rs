@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper::header::{self, HeaderValue};
 use hyper::http::request;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper::{Request, Response, StatusCode};
@@ -26,6 +27,7 @@ use crate::session::mailbox::Mail;
 use crate::session::pending;
 use crate::session::registry::{OpenError, Opened};
 use crate::transport::dial::DialError;
+use crate::transport::fields::tokens;
 
 /// A page waits so long for the hello of the one before it.
 const OTHER_HELLO: Duration = Duration::from_secs(10);
@@ -68,6 +70,17 @@ impl Newcomer {
             .open(&key, &self.route, self.offer.clone())
             .await
             .map_err(refused)?;
+        if opened.created.is_none()
+            && let Some(protocol) = &opened.protocol
+            && !tokens(&self.head.headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|it| it.as_bytes() == protocol)
+        {
+            let cause = "the session speaks a subprotocol that the page does not offer";
+            tracing::info!(route = %self.route.path.text, ?protocol, cause, "refused");
+            return Err(body::line(
+                StatusCode::BAD_REQUEST,
+                "the session speaks another subprotocol\n",
+            ));
+        }
         let answer = accepted(accept, &opened);
         let tracker = self.shared.tracker.clone();
         tracker.spawn(async move {
@@ -79,7 +92,12 @@ impl Newcomer {
     }
 
     /// Reads the first message, in which the key is; then finds or creates the session.
-    pub(super) async fn first_message(self, upgraded: OnUpgrade, permit: OwnedSemaphorePermit) {
+    pub(super) async fn first_message(
+        self,
+        upgraded: OnUpgrade,
+        permit: OwnedSemaphorePermit,
+        answered: Option<HeaderValue>,
+    ) {
         let Some(mut attach) = self.attach(upgraded).await else {
             return;
         };
@@ -99,7 +117,13 @@ impl Newcomer {
         };
         let is_hello = !self.route.profile.has(Role::Hello) || self.is_hello(&Message::text(&first));
         match self.shared.sessions.open(&key, &self.route, self.offer.clone()).await {
-            Ok(opened) => self.deliver(key, opened, attach, is_hello).await,
+            Ok(opened) if opened.protocol == answered => self.deliver(key, opened, attach, is_hello).await,
+            Ok(opened) => {
+                let cause = "the agent server chose another subprotocol than the route's subprotocol names";
+                tracing::warn!(route = %self.route.path.text, chosen = ?opened.protocol, cause, "no session");
+                let close = Close::new(close::BAD_GATEWAY, "the agent server speaks another subprotocol");
+                self.turn_away(*attach, &close);
+            }
             Err(error) => self.turn_away(*attach, &after_accept(&error)),
         }
     }

@@ -11,9 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{Either, Empty};
 use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderValue};
 use hyper::http::request;
 use hyper::rt::Executor;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -65,7 +66,7 @@ impl Pass {
     /// 502 where there is no upstream or it talks nonsense, 504 where it cannot be reached in time.
     ///
     /// Hop-by-hop fields are dropped, an `Upgrade` to whatever protocol among them.
-    pub async fn serve(&self, upstream: &Upstream, hop: Hop, request: Request<Incoming>) -> Response<Body> {
+    pub async fn serve(&self, upstream: &Upstream, hop: Hop<'_>, request: Request<Incoming>) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         headers::forward_request(&mut head, hop);
         let method = head.method.clone();
@@ -79,6 +80,8 @@ impl Pass {
         match sent {
             Ok(mut answer) => {
                 headers::forward_response(answer.headers_mut());
+                // the version is each hop's own (RFC 9110 2.5)
+                *answer.version_mut() = Version::HTTP_11;
                 answer.map(Either::Left)
             }
             Err(Failure { status, cause }) => {
@@ -89,9 +92,9 @@ impl Pass {
         }
     }
 
-    /// Sends once, or twice what may be sent twice (RFC 9110 9.2.2): a pooled connection may be closed by the
-    /// upstream in the moment in which it is used.
-    async fn send(&self, head: request::Parts, body: Incoming) -> Result<Response<Incoming>, Failure> {
+    /// Sends once, or twice what may be sent twice (RFC 9110 9.2.2), where the connection was closed without an answer:
+    /// mostly a pooled one that the upstream closed in the moment in which it was used.
+    async fn send(&self, mut head: request::Parts, body: Incoming) -> Result<Response<Incoming>, Failure> {
         let answer = if matches!(head.method, Method::GET | Method::HEAD) && body.is_end_stream() {
             let request = |head| Request::from_parts(head, Either::Right(Empty::new()));
             match self.client.request(request(head.clone())).await {
@@ -99,6 +102,11 @@ impl Pass {
                 answer => answer,
             }
         } else {
+            // else a GET, which has mostly no body, is taken for one without
+            if !body.is_end_stream() && !head.headers.contains_key(header::CONTENT_LENGTH) {
+                let chunked = HeaderValue::from_static("chunked");
+                head.headers.insert(header::TRANSFER_ENCODING, chunked);
+            }
             self.client.request(Request::from_parts(head, Either::Left(body))).await
         };
         match answer {

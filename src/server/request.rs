@@ -7,7 +7,7 @@ use std::time::Instant;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub(super) unrouted: Arc<Route>,
     pub(super) gate: Gate,
     port: u16,
+    /// Host and port of the one public origin, where there is one, without a port that its scheme implies.
+    public_host: Option<String>,
     pub(super) browsers: Browsers,
     pass: Pass,
     pub(super) sessions: Sessions,
@@ -56,6 +58,10 @@ impl Shared {
             unrouted: Arc::new(Route::one_to_one(PathPattern::any(), config.upstream.clone())),
             gate: Gate::new(address, &config.public_origins, &config.allow_origins),
             port: address.port(),
+            public_host: match &config.public_origins[..] {
+                [origin] => Some(origin.authority()),
+                _ => None,
+            },
             browsers: Browsers::new(),
             // its idle connections are not worth waiting for at the end
             pass: Pass::new(&TaskTracker::new()),
@@ -71,6 +77,10 @@ impl Shared {
         let (head, body) = request.into_parts();
         if let Err(refusal) = self.gate.check_host(&head.uri, &head.headers) {
             return refuse(&peer, &refusal);
+        }
+        if head.method == Method::CONNECT {
+            tracing::info!(client = %peer.address, cause = "CONNECT asks for a tunnel", "refused");
+            return line(StatusCode::NOT_IMPLEMENTED, "no tunnels here\n");
         }
         match upgrade_asked(&head) {
             Ok(false) => self.pass(&peer, Request::from_parts(head, body)).await,
@@ -124,12 +134,13 @@ impl Shared {
     }
 
     /// What upstream is told of the hop that `peer` came by.
-    pub(super) fn hop(&self, peer: &Peer) -> Hop {
+    pub(super) fn hop(&self, peer: &Peer) -> Hop<'_> {
         let public = &self.config.public_origins;
         let secure = !public.is_empty() && public.iter().all(|origin| origin.scheme == "https");
         Hop {
             client: peer.address.ip(),
             scheme: if secure { "https" } else { "http" },
+            host: self.public_host.as_deref(),
         }
     }
 

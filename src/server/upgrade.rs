@@ -6,7 +6,7 @@ use std::time::Instant;
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Version};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::body::{Body, line};
@@ -19,6 +19,7 @@ use crate::session::key::Owner;
 use crate::session::policy::needs_first_message;
 use crate::session::registry::{OpenError, Opened};
 use crate::transport::dial::DialError;
+use crate::transport::fields::tokens;
 
 /// Answers an upgrade request that the gate let in.
 pub(super) async fn answer(
@@ -63,12 +64,22 @@ pub(super) async fn answer(
             tracing::warn!(client = %peer.address, "too many pending attachments");
             return line(StatusCode::SERVICE_UNAVAILABLE, "too many pending attachments\n");
         };
-        let answer = switching(
-            &accept,
-            page.route.subprotocol.as_deref().and_then(|it| it.parse().ok()),
-        );
+        let named = page.route.subprotocol.as_deref();
+        let offers = tokens(&page.head.headers, &header::SEC_WEBSOCKET_PROTOCOL);
+        let (mut any, mut fits) = (false, false);
+        for offered in offers {
+            any = true;
+            fits |= Some(offered) == named;
+        }
+        if any && !fits {
+            let cause = "the page offers subprotocols, and not the one that the route's subprotocol names";
+            tracing::info!(client = %peer.address, route = %page.route.path.text, subprotocol = named, cause, "refused");
+            return line(StatusCode::BAD_REQUEST, "no such subprotocol here\n");
+        }
+        let protocol = named.filter(|_| fits).and_then(|it| it.parse().ok());
+        let answer = switching(&accept, protocol.clone());
         let tracker = page.shared.tracker.clone();
-        tracker.spawn(page.first_message(upgraded, permit));
+        tracker.spawn(page.first_message(upgraded, permit, protocol));
         answer
     } else {
         match page.open(upgraded, &accept).await {
@@ -77,7 +88,10 @@ pub(super) async fn answer(
                 peer.wire.hold();
                 answer
             }
-            Err(answer) => return answer,
+            Err(mut answer) => {
+                cookie::drop_foreign(answer.headers_mut());
+                return answer;
+            }
         }
     };
     cookie::drop_foreign(answer.headers_mut());
@@ -121,6 +135,7 @@ pub(super) fn refused(error: OpenError) -> Response<Body> {
     match error {
         OpenError::Dial(DialError::Refused(mut answer)) => {
             headers::forward_response(answer.headers_mut());
+            *answer.version_mut() = Version::HTTP_11;
             (*answer).map(Either::Left)
         }
         OpenError::Dial(DialError::Timeout { .. }) | OpenError::Shared { timeout: true } => {

@@ -38,6 +38,7 @@ impl Front {
                 let hop = Hop {
                     client: peer.ip(),
                     scheme: "http",
+                    host: None,
                 };
                 connections.spawn(async move {
                     let service =

@@ -53,6 +53,40 @@ async fn a_request_arrives_before_it_ends() {
 }
 
 #[tokio::test]
+async fn a_get_with_a_body_keeps_it() {
+    let (agent, front) = Agent::new().await;
+    let mut client = front.connect().await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+        .await;
+    let mut agent = agent.accept().await;
+    let head = agent.head().await.to_ascii_lowercase();
+    assert!(head.contains("transfer-encoding: chunked"), "{head}");
+    assert!(agent.until("0\r\n\r\n").await.contains("hello"));
+    // an older upstream's answer is one of this hop's version
+    agent.send("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    assert!(client.until("ok").await.starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[tokio::test]
+async fn a_length_beside_chunks_is_not_the_bodys() {
+    let (agent, front) = Agent::new().await;
+    let mut client = front.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut agent = agent.accept().await;
+    agent.head().await;
+    agent
+        .send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+        .await;
+    let head = client.head().await.to_ascii_lowercase();
+    assert!(
+        !head.contains("content-length") && head.contains("transfer-encoding: chunked"),
+        "{head}"
+    );
+    assert!(client.until("0\r\n\r\n").await.contains("hello"));
+}
+
+#[tokio::test]
 async fn an_answer_may_come_before_the_request_ends() {
     let (agent, front) = Agent::new().await;
     let mut client = front.connect().await;

@@ -2,9 +2,10 @@ use hyper::Request;
 
 use super::*;
 
-const HOP: Hop = Hop {
+const HOP: Hop<'static> = Hop {
     client: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)),
     scheme: "http",
+    host: None,
 };
 
 fn head(target: &str, fields: &[(&str, &str)]) -> request::Parts {
@@ -113,6 +114,7 @@ fn forwarding_fields_say_what_this_hop_saw() {
         Hop {
             client: "::ffff:192.0.2.7".parse().unwrap(),
             scheme: "https",
+            host: Some("agent.example"),
         },
     );
     assert_eq!(
@@ -124,7 +126,8 @@ fn forwarding_fields_say_what_this_hop_saw() {
         ["192.0.2.7"]
     );
     assert_eq!(head.headers[FORWARDED_PROTO], "https");
-    assert_eq!(head.headers[FORWARDED_HOST], "a.example:8080");
+    assert_eq!(head.headers[FORWARDED_HOST], "agent.example", "what pages know it by");
+    assert_eq!(head.headers[header::HOST], "a.example:8080", "what was asked for");
 }
 
 #[test]

@@ -156,11 +156,13 @@ fn establish(
     let like = inner
         .lookalikes
         .note(&key, target.path(), target.query().unwrap_or_default(), &mailbox);
-    let (like, parameter) = like.map_or((None, None), |(like, parameter)| {
-        (Some(like.to_string()), Some(parameter))
-    });
     // a detached session that differs in one parameter only: that one is perhaps a token that rotates, and no id
-    tracing::info!(session = %id, route = %route.path, like, parameter, "new session");
+    match like {
+        Some((like, parameter)) => {
+            tracing::info!(session = %id, route = %route.path, %like, parameter, "new session");
+        }
+        None => tracing::info!(session = %id, route = %route.path, "new session"),
+    }
     inner.slots.insert(key.clone(), Slot::Live(Arc::clone(&mailbox)));
     let now = Instant::now().into_std();
     let policy = policy(&route, &key);
