@@ -212,6 +212,41 @@ async fn the_server_may_choose_the_id() {
 }
 
 #[tokio::test]
+async fn a_session_that_its_server_should_have_named_and_did_not_dies_with_its_page() {
+    let mut agent = Agent::start().await;
+    let proxy = Proxy::start(with_rules(&agent, "answer:/id|query:s", &[HELLO, ANSWER])).await;
+    let mut page = proxy.page("/ws").await;
+    say(&mut page, &hello("first")).await;
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, hello("first"));
+    server.send(r#"{"type":"ready"}"#).await;
+    assert_eq!(page.text().await, r#"{"type":"ready"}"#);
+    page.leave().await;
+    // nobody could ever come back to it
+    assert_eq!(server.close_code().await, Some(1001));
+}
+
+#[tokio::test]
+async fn a_page_that_came_for_another_name_than_the_server_chose_gets_its_own_session() {
+    let mut agent = Agent::start().await;
+    let proxy = Proxy::start(with_rules(&agent, "answer:/id|query:s", &[HELLO, ANSWER])).await;
+    let mut first = proxy.page("/ws?s=1").await;
+    say(&mut first, &hello("first")).await;
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, hello("first"));
+    // it has found the session, and has yet to say its hello, when that is named
+    let mut second = proxy.page("/ws?s=1").await;
+    server.send(r#"{"type":"ready","id":"2"}"#).await;
+    assert_eq!(first.text().await, r#"{"type":"ready","id":"2"}"#);
+    say(&mut second, &hello("second")).await;
+    let mut its_own = agent.connection().await;
+    assert_eq!(its_own.text().await, hello("second"));
+    say(&mut first, "still here").await;
+    assert_eq!(server.text().await, "still here");
+    assert_eq!(agent.count(), 2);
+}
+
+#[tokio::test]
 async fn on_a_first_message_route_without_rules_the_first_message_is_the_hello() {
     let mut agent = Agent::start().await;
     let proxy = Proxy::start(route(agent.address, vec![KeySource::First("/id".into())])).await;

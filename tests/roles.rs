@@ -173,3 +173,135 @@ async fn a_rule_may_mean_the_first_frame_of_each_page() {
     page.send("click").await;
     assert_eq!(server.text().await, "click");
 }
+
+#[tokio::test]
+async fn messages_that_are_dropped_count_as_messages() {
+    let mut agent = Agent::start().await;
+    let route = with_rules(&agent, "[[rule]]\nfrom = \"server\"\nframe = 1\nrole = \"ignore\"\n");
+    let (_proxy, mut page, mut server) = session(route, &mut agent).await;
+    for text in ["banner", "one", "two"] {
+        server.send(text).await;
+    }
+    assert_eq!((page.text().await, page.text().await), ("one".into(), "two".into()));
+}
+
+/// Prompts by id, as an agent with several tools at a time has them.
+const PROMPTS: &str = r#"
+    [[rule]]
+    from = "server"
+    when = { "/type" = "approval_needed" }
+    role = "prompt"
+    id = "/id"
+    [[rule]]
+    from = "client"
+    when = { "/type" = "APPROVAL_RESPONSE" }
+    role = "prompt-answer"
+    id = "/request_id"
+    [[rule]]
+    from = "server"
+    when = { "/type" = "tool_result" }
+    role = "prompt-end"
+    id = "/id"
+    [[rule]]
+    from = "server"
+    when = { "/type" = "session_sync" }
+    role = "latest"
+"#;
+
+fn asks(id: u32) -> String {
+    format!(r#"{{"type":"approval_needed","id":{id}}}"#)
+}
+
+fn answer(id: u32) -> String {
+    format!(r#"{{"type":"APPROVAL_RESPONSE","request_id":{id}}}"#)
+}
+
+#[tokio::test]
+async fn an_open_prompt_is_shown_again_and_an_answered_one_is_not() {
+    let mut agent = Agent::start().await;
+    let route = with_rules(&agent, PROMPTS);
+    let (proxy, mut page, mut server) = session(route, &mut agent).await;
+    server.send(asks(1)).await;
+    server.send("token").await;
+    server.send(asks(2)).await;
+    for expected in [asks(1), "token".into(), asks(2)] {
+        assert_eq!(page.text().await, expected);
+    }
+    page.send(answer(1)).await;
+    assert_eq!(server.text().await, answer(1));
+    page.leave().await;
+    let mut page = proxy.page("/ws?s=1").await;
+    assert_eq!((page.text().await, page.text().await), ("token".into(), asks(2)));
+
+    // the first answer wins, also across pages
+    page.send(answer(1)).await;
+    page.send(answer(2)).await;
+    assert_eq!(server.text().await, answer(2));
+    // and the server may stop asking by itself
+    server.send(asks(3)).await;
+    assert_eq!(page.text().await, asks(3));
+    server.send(r#"{"type":"tool_result","id":3}"#).await;
+    assert_eq!(page.text().await, r#"{"type":"tool_result","id":3}"#);
+    page.leave().await;
+    let mut page = proxy.page("/ws?s=1").await;
+    assert_eq!(page.text().await, "token");
+    assert_eq!(page.text().await, r#"{"type":"tool_result","id":3}"#);
+    page.send(answer(3)).await;
+    page.send("thanks").await;
+    assert_eq!(server.text().await, "thanks", "nobody waits for that answer");
+}
+
+#[tokio::test]
+async fn a_prompt_from_before_the_range_comes_just_before_live() {
+    let mut agent = Agent::start().await;
+    let mut route = with_rules(&agent, PROMPTS);
+    route.replay_refresh = ReplayMode::None;
+    let (proxy, mut page, mut server) = session(route, &mut agent).await;
+    server.send(asks(1)).await;
+    server.send("history").await;
+    assert_eq!((page.text().await, page.text().await), (asks(1), "history".into()));
+    page.leave().await;
+    let mut page = proxy.page("/ws?s=1").await;
+    assert_eq!(page.text().await, asks(1));
+    server.send("live").await;
+    assert_eq!(page.text().await, "live");
+    page.send(answer(1)).await;
+    assert_eq!(server.text().await, answer(1));
+    page.leave().await;
+    let mut page = proxy.page("/ws?s=1").await;
+    server.send("later").await;
+    assert_eq!(page.text().await, "later");
+}
+
+#[tokio::test]
+async fn only_the_newest_full_state_is_replayed() {
+    let mut agent = Agent::start().await;
+    let mut route = with_rules(&agent, PROMPTS);
+    route.log_bytes = 100_000;
+    let (proxy, mut page, mut server) = session(route, &mut agent).await;
+    let sync = |number: u32| {
+        format!(
+            r#"{{"type":"session_sync","n":{number},"all":"{}"}}"#,
+            "x".repeat(30_000)
+        )
+    };
+    server.send("begin").await;
+    assert_eq!(page.text().await, "begin");
+    for number in 0..20 {
+        server.send(format!("event {number}")).await;
+        server.send(sync(number)).await;
+        assert_eq!(page.text().await, format!("event {number}"));
+        assert_eq!(page.text().await, sync(number));
+    }
+    page.leave().await;
+    let mut page = proxy.page("/ws?s=1").await;
+    assert_eq!(
+        page.text().await,
+        "begin",
+        "six times the log went by, and nothing is lost"
+    );
+    for number in 0..20 {
+        assert_eq!(page.text().await, format!("event {number}"));
+    }
+    assert_eq!(page.text().await, sync(19));
+}

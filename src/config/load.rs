@@ -120,7 +120,7 @@ impl Loader {
         let default = Route::one_to_one(path, self.upstream(layers));
         let key = self.values(layers, "key", str::parse::<KeyPart>);
         let profile = self.profile(layers);
-        let (idle, open) = if profile.has(Role::TurnEnd) {
+        let (idle, open) = if profile.has(Role::TurnEnd) || profile.has(Role::Prompt) {
             TURN_GRACE
         } else {
             (default.grace, default.grace_open)

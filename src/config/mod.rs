@@ -65,7 +65,7 @@ pub struct Route {
     pub blip_1006: bool,
     /// How long a detached session is kept.
     pub grace: Duration,
-    /// And how long while a turn runs.
+    /// And how long while a turn runs or a prompt is open.
     pub grace_open: Duration,
     /// Largest message, both ways, in bytes of payload.
     pub max_message: usize,

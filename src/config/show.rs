@@ -48,7 +48,7 @@ impl fmt::Display for Route {
         };
         writeln!(
             f,
-            "  grace = {:?} ({:?} while a turn runs), max_message = {}, log = {} bytes or {} messages, overflow = {overflow}",
+            "  grace = {:?} ({:?} while something is open), max_message = {}, log = {} bytes or {} messages, overflow = {overflow}",
             self.grace, self.grace_open, self.max_message, self.log_bytes, self.log_messages
         )?;
         writeln!(f, "  acks = {}, fights = {}", self.acks, self.fights)

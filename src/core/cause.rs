@@ -45,6 +45,8 @@ pub struct Detached {
     /// The last message boundary up to which whoever may dial again acknowledged receipt, or where a replay of theirs
     /// began.
     pub resume: Mark,
+    /// It has perhaps not received the open prompts that it was to be sent out of position.
+    pub owed_prompts: bool,
 }
 
 impl Detached {
@@ -146,6 +148,7 @@ mod tests {
                 since,
                 parting,
                 resume: Mark::default(),
+                owed_prompts: false,
             };
             assert_eq!(
                 judge(&detached, facts, blip_1006, explicit),

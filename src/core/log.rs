@@ -2,7 +2,9 @@
 //!
 //! The log is one stream of bytes, numbered by offset from the session's start, that holds whole data frames and, at
 //! its tail, the frame being received. It keeps no index: a reader is an offset, and frame headers are walked where a
-//! boundary is needed. Bytes live in slabs, sized to what is retained, which are dropped from the front.
+//! boundary is needed. Bytes live in slabs, sized to what is retained, which are dropped from the front. A message that
+//! is removed from the middle leaves a hole between slabs: offsets and positions stay what they were, and readers pass
+//! over it.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -49,6 +51,8 @@ pub struct Log {
     allocated: usize,
     /// Bytes kept beside the log that count with it.
     pinned: usize,
+    /// Messages removed from behind `base`.
+    removed: u64,
     /// A dropped slab's memory, the next one's if it fits.
     spare: Option<Vec<u8>>,
 }
@@ -58,6 +62,8 @@ pub struct Log {
 struct Slab {
     start: u64,
     bytes: Vec<u8>,
+    /// It lies behind a hole: the position of the last message before it.
+    after_hole: Option<u64>,
 }
 
 impl Slab {
@@ -79,6 +85,7 @@ impl Log {
             tail: 0,
             allocated: 0,
             pinned: 0,
+            removed: 0,
             spare: None,
         }
     }
@@ -126,8 +133,8 @@ impl Log {
         if cursor >= self.newest {
             return usize::MAX;
         }
-        let unread = (self.tail - cursor) as usize;
-        if self.boundary.position - self.base.position > self.bounds.messages {
+        let unread = self.distance(cursor, self.tail) as usize;
+        if self.messages() > self.bounds.messages {
             return 0;
         }
         self.bytes().saturating_sub(unread)
@@ -138,6 +145,11 @@ impl Log {
         self.pinned += bytes;
     }
 
+    /// Takes back what [`Self::pin`] counted.
+    pub fn unpin(&mut self, bytes: usize) {
+        self.pinned -= bytes;
+    }
+
     /// The bound by bytes, less what is pinned; half of it is the log's in any case.
     fn bytes(&self) -> usize {
         self.bounds.bytes - self.pinned.min(self.bounds.bytes / 2)
@@ -146,10 +158,8 @@ impl Log {
     /// Appends bytes of the frame being received.
     pub fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let free = self
-                .slabs
-                .back()
-                .map_or(0, |slab| slab.bytes.capacity() - slab.bytes.len());
+            let last = self.slabs.back().filter(|slab| slab.end() == self.tail);
+            let free = last.map_or(0, |slab| slab.bytes.capacity() - slab.bytes.len());
             if free == 0 {
                 self.grow(bytes.len());
                 continue;
@@ -198,10 +208,15 @@ impl Log {
         let before = self.base.position;
         // the oldest message is complete only where it lies before another's start
         while self.over_bounds() && self.base.offset < limit {
-            let next = self.next_message(self.base);
+            let oldest = self.settle(self.base);
+            if oldest.offset >= limit {
+                break;
+            }
+            let next = self.next_message(oldest);
             if next.offset > limit {
                 break;
             }
+            self.removed -= oldest.position - self.base.position;
             self.base = next;
             self.drop_slabs();
         }
@@ -215,7 +230,104 @@ impl Log {
 
     /// Whether the bounds are exceeded.
     pub fn over_bounds(&self) -> bool {
-        self.allocated > self.bytes() || self.boundary.position - self.base.position > self.bounds.messages
+        self.allocated > self.bytes() || self.messages() > self.bounds.messages
+    }
+
+    /// Removes the complete message that starts at `mark`, unless it was evicted, or a reader at `cursor` stands amid
+    /// it; returns whether it did. Positions stay what they were.
+    pub fn remove(&mut self, mark: Mark, cursor: Option<u64>) -> bool {
+        if mark.offset < self.base.offset || mark.offset >= self.boundary.offset {
+            return false;
+        }
+        let end = self.next_message(mark);
+        if cursor.is_some_and(|cursor| mark.offset < cursor && cursor < end.offset) {
+            return false;
+        }
+        let mut index = self.slabs.partition_point(|slab| slab.end() <= mark.offset);
+        while let Some(slab) = self.slabs.get_mut(index).filter(|slab| slab.start < end.offset) {
+            self.allocated -= slab.bytes.capacity();
+            let behind = (slab.end() > end.offset).then(|| Slab {
+                start: end.offset,
+                bytes: slab.bytes[(end.offset - slab.start) as usize..].to_vec(),
+                after_hole: None,
+            });
+            slab.bytes.truncate(mark.offset.saturating_sub(slab.start) as usize);
+            slab.bytes.shrink_to_fit();
+            if slab.bytes.is_empty() {
+                self.slabs.remove(index);
+            } else {
+                self.allocated += slab.bytes.capacity();
+                index += 1;
+            }
+            if let Some(behind) = behind {
+                self.allocated += behind.bytes.capacity();
+                self.slabs.insert(index, behind);
+                break;
+            }
+        }
+        // what follows now, if anything does, follows a hole, perhaps a longer one that knows itself already; a slab to
+        // come is told when it is made
+        if let Some(slab) = self.slabs.get_mut(index).filter(|slab| slab.start == end.offset) {
+            slab.after_hole = Some(end.position);
+        }
+        self.removed += 1;
+        true
+    }
+
+    /// How many bytes there are from `from` to `to`.
+    pub fn distance(&self, from: u64, to: u64) -> u64 {
+        if self.removed == 0 {
+            return to.saturating_sub(from);
+        }
+        let slabs = self.slabs.range(self.slab_of(from)..);
+        let slabs = slabs.take_while(|slab| slab.start < to);
+        slabs
+            .map(|slab| slab.end().min(to).saturating_sub(slab.start.max(from)))
+            .sum()
+    }
+
+    /// Where a reader at `cursor` stands once it has read so many bytes, which there are.
+    pub fn advance(&self, cursor: u64, bytes: u64) -> u64 {
+        if self.removed == 0 {
+            return cursor + bytes;
+        }
+        let (mut at, mut left) = (cursor, bytes);
+        for slab in self.slabs.range(self.slab_of(cursor)..) {
+            if left == 0 {
+                break;
+            }
+            let here = slab.start.max(at);
+            let now = left.min(slab.end().saturating_sub(here));
+            if now > 0 {
+                at = here + now;
+                left -= now;
+            }
+        }
+        at
+    }
+
+    /// The mark behind the hole that `mark` lies in; itself where it lies in none.
+    fn settle(&self, mark: Mark) -> Mark {
+        if self.removed == 0 {
+            return mark;
+        }
+        match self
+            .slabs
+            .get(self.slabs.partition_point(|slab| slab.end() <= mark.offset))
+        {
+            Some(slab) if slab.start <= mark.offset => mark,
+            Some(slab) => Mark {
+                offset: slab.start,
+                position: slab.after_hole.unwrap_or(mark.position),
+            },
+            // at the tail
+            None => self.boundary,
+        }
+    }
+
+    /// How many complete messages are retained.
+    fn messages(&self) -> u64 {
+        self.boundary.position - self.base.position - self.removed
     }
 
     /// Gives unused memory back; for a session that nobody is attached to.
@@ -253,7 +365,8 @@ impl Log {
             }
             let first = from.saturating_sub(slab.start) as usize;
             let last = (to.min(slab.end()) - slab.start) as usize;
-            out.extend_from_slice(&slab.bytes[first..last]);
+            // nothing of a slab that a hole follows, where `from` lies in that
+            out.extend_from_slice(slab.bytes.get(first..last).unwrap_or_default());
         }
     }
 
@@ -280,6 +393,13 @@ impl Log {
         };
         let mut at = mark.offset;
         while at < cursor {
+            if at == mark.offset {
+                mark = self.settle(mark);
+                at = mark.offset;
+                if at >= cursor {
+                    break;
+                }
+            }
             let header = self.header(at);
             at += header.total();
             if header.fin {
@@ -314,6 +434,7 @@ impl Log {
 
     /// The mark after the message that starts at `mark`, which must be complete.
     fn next_message(&self, mark: Mark) -> Mark {
+        let mark = self.settle(mark);
         let mut at = mark.offset;
         loop {
             let header = self.header(at);
@@ -366,9 +487,11 @@ impl Log {
             _ => Vec::with_capacity(size),
         };
         self.allocated += bytes.capacity();
+        let end = self.slabs.back().map_or(self.base.offset, Slab::end);
         self.slabs.push_back(Slab {
             start: self.tail,
             bytes,
+            after_hole: (end < self.tail).then_some(self.boundary.position),
         });
     }
 

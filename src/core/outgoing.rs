@@ -33,6 +33,8 @@ pub struct Outgoing {
     control_sent: usize,
     /// The frame boundary, at or after the cursor, at which `control` is due.
     control_at: u64,
+    /// The message boundary at which the owner adds something.
+    stop: Option<u64>,
     /// Whole messages of sessmux's own, which wait for a message boundary without control frames.
     own: Vec<u8>,
 }
@@ -48,8 +50,28 @@ impl Outgoing {
             control: Vec::new(),
             control_sent: 0,
             control_at: 0,
+            stop: None,
             own: Vec::new(),
         }
+    }
+
+    /// As [`Self::new`], but stops at this message boundary, where [`Self::add`] is to be called.
+    pub fn stopping(head: Vec<u8>, start: Mark, stop: Option<u64>) -> Self {
+        Self {
+            stop,
+            ..Self::new(head, start)
+        }
+    }
+
+    /// Whether it stands where it stops.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| self.cursor >= stop)
+    }
+
+    /// Sends these whole messages, and goes on.
+    pub fn add(&mut self, messages: &[u8]) {
+        self.head.extend_from_slice(messages);
+        self.stop = None;
     }
 
     /// Offset in the log of the next byte to send.
@@ -57,9 +79,14 @@ impl Outgoing {
         self.cursor
     }
 
+    /// Whether something of the log is to be sent.
+    pub fn lacks_data(&self, log: &Log) -> bool {
+        self.cursor < log.end() && log.distance(self.cursor, log.end()) > 0
+    }
+
     /// Whether so much is to be sent that what waits behind it waits long.
     pub fn is_behind(&self, log: &Log) -> bool {
-        log.end() - self.cursor > BEHIND
+        log.distance(self.cursor, log.end()) > BEHIND
     }
 
     /// The last message boundary that was sent.
@@ -70,7 +97,11 @@ impl Outgoing {
 
     /// Whether everything there is was sent.
     pub fn is_empty(&self, log: &Log) -> bool {
-        self.head.is_empty() && self.control.is_empty() && self.own.is_empty() && self.cursor >= log.end()
+        self.head.is_empty()
+            && self.control.is_empty()
+            && self.own.is_empty()
+            && self.stop.is_none()
+            && !self.lacks_data(log)
     }
 
     /// Whether control frames wait.
@@ -129,7 +160,7 @@ impl Outgoing {
     /// What to write next, at most as many slices as `out` takes, which are at least two; returns how many.
     pub fn slices<'a>(&'a self, log: &'a Log, out: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
-        let mut limit = log.end();
+        let mut limit = log.end().min(self.stop.unwrap_or(u64::MAX));
         if self.head_sent < self.head.len() {
             out[0] = IoSlice::new(&self.head[self.head_sent..]);
             count = 1;
@@ -141,7 +172,11 @@ impl Outgoing {
         let last = out.len() - 1;
         count += log.slices(self.cursor, self.control_at.min(limit), &mut out[count..last]);
         let reached: usize = out[..count].iter().map(|slice| slice.len()).sum();
-        if reached as u64 == (self.head.len() - self.head_sent) as u64 + (self.control_at - self.cursor) {
+        // what acknowledges the messages before the stop must follow what is added there
+        let stopped = self.stop.is_some_and(|stop| stop <= self.control_at);
+        if !stopped
+            && reached as u64 == (self.head.len() - self.head_sent) as u64 + log.distance(self.cursor, self.control_at)
+        {
             out[count] = IoSlice::new(&self.control[self.control_sent..]);
             count += 1;
         }
@@ -165,8 +200,8 @@ impl Outgoing {
         } else {
             self.control_at
         };
-        let now = (written as u64).min(limit - self.cursor);
-        self.cursor += now;
+        let now = (written as u64).min(log.distance(self.cursor, limit));
+        self.cursor = log.advance(self.cursor, now);
         self.control_sent += written - now as usize;
         if self.control_sent == self.control.len() {
             self.control = Vec::new();
@@ -208,43 +243,92 @@ mod tests {
         out.wrote(taken, log);
     }
 
+    /// The data frames of `sent`, in order; all of its frames are whole.
+    fn data_frames(sent: &[u8]) -> Vec<Vec<u8>> {
+        let (mut data, mut rest) = (Vec::new(), sent);
+        while let Some(header) = super::super::frame::parse(rest, super::super::frame::Sender::Server).unwrap() {
+            let (frame, later) = rest.split_at(header.total() as usize);
+            if !header.opcode.is_control() {
+                data.push(frame.to_vec());
+            }
+            rest = later;
+        }
+        assert!(rest.is_empty());
+        data
+    }
+
     proptest! {
-        /// Whatever is written when, and however little the socket takes at a time: control frames stand between
-        /// frames, and without them the bytes are the head and the log.
+        /// Whatever is written or removed when, and however little the socket takes at a time: control frames stand
+        /// between frames, sessmux's own messages between messages, and the rest is the head and the log, in order.
         #[test]
-        fn control_frames_never_split_a_frame(
-            steps in proptest::collection::vec((0..4u8, 1..400usize), 1..200),
+        fn nothing_splits_a_frame_and_only_what_was_removed_is_missing(
+            steps in proptest::collection::vec((0..7u8, 1..400usize), 1..200),
         ) {
             let mut log = Log::new(Bounds { bytes: 1 << 20, messages: 1000 });
             let mut out = Outgoing::new(b"\x81\x04head".to_vec(), log.boundary());
-            let (mut sent, mut expected) = (Vec::new(), b"\x81\x04head".to_vec());
+            // of each message its frames, where it starts, and whether it was removed
+            let mut messages: Vec<(Vec<Vec<u8>>, Mark, bool)> = Vec::new();
+            let (mut sent, mut own) = (Vec::new(), 0);
             for (step, size) in steps {
                 match step {
-                    0 => {
-                        let mut frame = Vec::new();
-                        write(&mut frame, Opcode::Binary, &vec![b'x'; size], None);
-                        log.push(&frame);
+                    0 | 1 => {
+                        let (mark, number) = (log.boundary(), messages.len() as u64);
+                        let mut frames = Vec::new();
+                        for part in 0..=usize::from(step) {
+                            let mut frame = Vec::new();
+                            write(&mut frame, Opcode::Binary, &[&number.to_be_bytes()[..], &vec![b'x'; size]].concat(), None);
+                            if step == 1 && part == 0 {
+                                frame[0] &= 0x7f;
+                            }
+                            log.push(&frame);
+                            frames.push(frame);
+                        }
                         log.commit(true);
-                        expected.extend_from_slice(&frame);
+                        messages.push((frames, mark, false));
                     }
-                    1 => { out.push_control(&log, |out| write(out, Opcode::Pong, b"now", None)); }
-                    2 => { out.push_control_last(&log, |out| write(out, Opcode::Ping, b"last", None)); }
-                    _ => read_all(&mut out, &log, size, &mut sent),
+                    2 => { out.push_control(&log, |out| write(out, Opcode::Pong, b"now", None)); }
+                    3 => { out.push_control_last(&log, |out| write(out, Opcode::Ping, b"last", None)); }
+                    4 => {
+                        let taken = out.push_message(|out| write(out, Opcode::Text, b"own", None));
+                        own += usize::from(taken);
+                        out.place_messages(&log);
+                    }
+                    5 => {
+                        let Some(index) = messages.len().checked_sub(1 + size % 8) else { continue };
+                        let (_, mark, gone) = &mut messages[index];
+                        if !*gone {
+                            *gone = log.remove(*mark, Some(out.cursor()));
+                        }
+                    }
+                    _ => {
+                        out.place_messages(&log);
+                        read_all(&mut out, &log, size, &mut sent);
+                    }
                 }
             }
             while !out.is_empty(&log) {
+                out.place_messages(&log);
                 read_all(&mut out, &log, 100, &mut sent);
             }
-            let mut data = Vec::new();
-            let mut rest = &sent[..];
-            while let Some(header) = super::super::frame::parse(rest, super::super::frame::Sender::Server).unwrap() {
-                let (frame, later) = rest.split_at(header.total() as usize);
-                if !header.opcode.is_control() {
-                    data.extend_from_slice(frame);
-                }
-                rest = later;
+            let mut got = data_frames(&sent).into_iter();
+            prop_assert_eq!(got.next(), Some(b"\x81\x04head".to_vec()));
+            let mut got: Vec<Vec<u8>> = got.collect();
+            let is_own = |frame: &Vec<u8>| frame[0] == 0x81;
+            prop_assert_eq!(got.iter().filter(|frame| is_own(frame)).count(), own);
+            for (index, _) in got.iter().enumerate().filter(|(_, frame)| is_own(frame)) {
+                let begun = index.checked_sub(1).is_some_and(|before| got[before][0] & 0x80 == 0);
+                prop_assert!(!begun, "amid a message");
             }
-            prop_assert_eq!(data, expected);
+            got.retain(|frame| !is_own(frame));
+            let mut got = &got[..];
+            for (frames, _, gone) in &messages {
+                if got.starts_with(frames) {
+                    got = &got[frames.len()..];
+                } else {
+                    prop_assert!(gone, "a message that was not removed is missing");
+                }
+            }
+            prop_assert!(got.is_empty(), "more than there was");
         }
     }
 }

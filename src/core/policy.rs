@@ -46,7 +46,7 @@ pub struct Policy {
     pub one_to_one: bool,
     /// How long a detached session is kept.
     pub grace: Duration,
-    /// And how long while a turn runs.
+    /// And how long while a turn runs or a prompt is open.
     pub grace_open: Duration,
     /// Bounds of the replay log.
     pub log: Bounds,

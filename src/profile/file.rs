@@ -39,6 +39,7 @@ struct RuleTable {
     present: Option<Vec<Spanned<String>>>,
     text: Option<Spanned<String>>,
     role: Spanned<String>,
+    id: Option<Spanned<String>>,
     answer: Option<Spanned<String>>,
     send: Option<Spanned<String>>,
 }
@@ -156,6 +157,19 @@ impl Compiler<'_> {
                 format!("{} = \"local\": needs an answer", field("role")),
             );
         }
+        let named = matches!(
+            role,
+            Some((Role::Latest | Role::Prompt | Role::PromptAnswer | Role::PromptEnd, _))
+        );
+        let id = rule.id.and_then(|id| {
+            let given = if named {
+                pointer::check(id.get_ref())
+            } else {
+                Err("only prompts and full states have one")
+            };
+            let given = given.map(|()| id.get_ref().clone()).map_err(ToOwned::to_owned);
+            self.compiled(&field("id"), &id, given)
+        });
         let heartbeats = matches!((from, role), (Some(Side::Server), Some((Role::Heartbeat, _))));
         let send = rule.send.and_then(|send| {
             let given = if heartbeats {
@@ -165,18 +179,20 @@ impl Compiler<'_> {
             };
             self.compiled(&field("send"), &send, given)
         });
-        let number = rule.frame.and_then(|frame| {
+        let frame = rule.frame.and_then(|frame| {
             let given = u64::try_from(*frame.get_ref()).ok().filter(|&number| number > 0);
             self.compiled(&field("frame"), &frame, given.ok_or("counts from 1".into()))
         });
         Some(Rule {
             from: from?,
+            number: index,
             kind,
-            number,
+            frame,
             when,
             present,
             text,
             role: role?.0,
+            id,
             answer,
             send,
         })
@@ -279,7 +295,8 @@ mod tests {
             errors(text),
             [
                 "2: rule[0].from = \"page\": one of client, server",
-                "4: rule[0].role = \"helo\": one of hello, hello-answer, heartbeat, local, ignore, turn-start, turn-end",
+                "4: rule[0].role = \"helo\": one of hello, hello-answer, heartbeat, local, ignore, latest, prompt, \
+                 prompt-answer, prompt-end, turn-start, turn-end",
                 "3: rule[0].when = \"type\": a JSON pointer begins with /",
                 "8: rule[1].role = \"hello\": the server does not say this",
                 "7: rule[1].when = {}: a rule without a condition would match every message",
@@ -314,6 +331,10 @@ mod tests {
         assert!(one("role = \"local\"\nframe = 1").contains("needs an answer"));
         assert!(one("role = \"local\"\nframe = 1\nanswer = \"${/id\"").contains("${ has no }"));
         assert!(one("role = \"hello\"\nframe = 1\nanswer = \"hi\"").contains("only heartbeat and local"));
+        assert!(one("role = \"hello\"\nframe = 1\nid = \"/id\"").contains("only prompts and full states"));
+        assert!(
+            one("role = \"prompt-answer\"\nframe = 1\nid = \"id\"").contains("rule[0].id = \"id\": a JSON pointer")
+        );
         assert!(one("role = \"heartbeat\"\nframe = 1\nsend = \"hi\"").contains("heartbeats of the server"));
     }
 }

@@ -8,12 +8,14 @@ use super::{Template, pointer};
 /// One rule.
 #[derive(Debug, Clone)]
 pub struct Rule {
+    /// Its place among the profile's rules, from 0.
+    pub number: usize,
     /// Whose messages.
     pub from: Side,
     /// Only text, or only binary messages.
     pub kind: Option<Kind>,
     /// Only the message of this number within its page's, or the server's, life; from 1.
-    pub number: Option<u64>,
+    pub frame: Option<u64>,
     /// JSON pointers and the values of which each must have one. A message that is not JSON has none.
     pub when: Vec<(String, Vec<Value>)>,
     /// JSON pointers at which there must be something, null and containers included.
@@ -22,6 +24,8 @@ pub struct Rule {
     pub text: Option<Regex>,
     /// What the message then is.
     pub role: Role,
+    /// JSON pointer to what tells prompts, or kinds of full state, apart; else there is one.
+    pub id: Option<String>,
     /// What sessmux answers it with.
     pub answer: Option<Template>,
     /// What attached pages are sent every 30 s.
@@ -59,6 +63,14 @@ pub enum Role {
     Local,
     /// Swallowed.
     Ignore,
+    /// The newest full state: older ones of its kind are not kept.
+    Latest,
+    /// It waits for the person: open until it is answered.
+    Prompt,
+    /// The person's answer: the first goes upstream, later ones do not.
+    PromptAnswer,
+    /// The server does not wait for an answer any more.
+    PromptEnd,
     /// A turn begins.
     TurnStart,
     /// The turn is over.
@@ -67,12 +79,16 @@ pub enum Role {
 
 impl Role {
     /// Every role with its name and whose messages may have it; `None` is either side's.
-    pub const ALL: [(&'static str, Self, Option<Side>); 7] = [
+    pub const ALL: [(&'static str, Self, Option<Side>); 11] = [
         ("hello", Self::Hello, Some(Side::Client)),
         ("hello-answer", Self::HelloAnswer, Some(Side::Server)),
         ("heartbeat", Self::Heartbeat, None),
         ("local", Self::Local, Some(Side::Client)),
         ("ignore", Self::Ignore, None),
+        ("latest", Self::Latest, Some(Side::Server)),
+        ("prompt", Self::Prompt, Some(Side::Server)),
+        ("prompt-answer", Self::PromptAnswer, Some(Side::Client)),
+        ("prompt-end", Self::PromptEnd, Some(Side::Server)),
         ("turn-start", Self::TurnStart, None),
         ("turn-end", Self::TurnEnd, Some(Side::Server)),
     ];
@@ -106,13 +122,18 @@ impl<'a> Message<'a> {
 }
 
 impl Rule {
+    /// The prompt or kind that a message names, where the rule says where.
+    pub fn id_of(&self, payload: &[u8]) -> Option<String> {
+        self.id.as_ref().and_then(|at| pointer::find_key(payload, at))
+    }
+
     pub(super) fn matches(&self, message: &Message<'_>) -> bool {
         let has_one = |(at, wanted): &(String, Vec<Value>)| {
             pointer::find(message.payload, at).is_some_and(|value| wanted.iter().any(|wanted| equal(&value, wanted)))
         };
         // what costs least comes first
         self.kind.is_none_or(|kind| kind == message.kind)
-            && self.number.is_none_or(|number| number == message.number)
+            && self.frame.is_none_or(|frame| frame == message.number)
             && self.when.iter().all(has_one)
             && self.present.iter().all(|at| pointer::is_there(message.payload, at))
             && self.text.as_ref().is_none_or(|text| text.is_match(message.payload))

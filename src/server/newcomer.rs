@@ -70,8 +70,8 @@ impl Newcomer {
             .open(&key, &self.route, self.offer.clone())
             .await
             .map_err(refused)?;
-        if opened.created.is_none()
-            && let Some(protocol) = &opened.protocol
+        // also one that created it: the head that was dialled with may be another's, who left
+        if let Some(protocol) = &opened.protocol
             && !tokens(&self.head.headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|it| it.as_bytes() == protocol)
         {
             let cause = "the session speaks a subprotocol that the page does not offer";
@@ -131,6 +131,7 @@ impl Newcomer {
     /// Brings the socket to the session's task, and to another's if that one ends meanwhile.
     async fn deliver(self, key: Key, mut opened: Opened, mut attach: Box<Attach>, mut said_hello: bool) {
         let protocol = opened.protocol.clone();
+        attach.key = Some(key.clone());
         loop {
             let pending = !said_hello && opened.created.is_none() && self.route.profile.has(Role::Hello);
             let heard = if pending {
@@ -226,6 +227,7 @@ impl Newcomer {
             unread,
             since: self.since,
             browser: self.browser.clone(),
+            key: None,
             permit: None,
             retry: None,
         }))

@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::browser::Browser;
 use super::farewell::farewell;
+use super::key::Key;
 use crate::core::cause::PageFacts;
 use crate::core::close::Close;
 use crate::transport::socket::Socket;
@@ -25,6 +26,8 @@ pub struct Attach {
     pub since: Instant,
     /// The browser that it comes from, if that is known.
     pub browser: Option<Arc<Browser>>,
+    /// The name of the session that it came for.
+    pub key: Option<Key>,
     /// Its place among the pending attachments, given up when it is attached.
     pub permit: Option<OwnedSemaphorePermit>,
     /// Where the attach comes back to if the session ends before it took effect; dropped once it did.

@@ -15,9 +15,20 @@ use crate::transport::socket::Socket;
 const WRITE: Duration = Duration::from_secs(1);
 /// And this long to close its side.
 const LINGER: Duration = Duration::from_secs(1);
+/// One that was told no close has this long to read what lies in the system's buffers: a reset would destroy that.
+const READ: Duration = Duration::from_secs(15);
 
-/// Writes `bytes`, which end in a close frame or in nothing, and lets the connection go.
-pub(super) fn farewell(tracker: &TaskTracker, mut socket: Socket, bytes: Vec<u8>) {
+/// Writes `bytes`, which end in a close frame, and lets the connection go.
+pub(super) fn farewell(tracker: &TaskTracker, socket: Socket, bytes: Vec<u8>) {
+    let_go(tracker, socket, bytes, LINGER);
+}
+
+/// Ends the connection without a close frame, once its peer has read what was sent.
+pub(super) fn end(tracker: &TaskTracker, socket: Socket, bytes: Vec<u8>) {
+    let_go(tracker, socket, bytes, READ);
+}
+
+fn let_go(tracker: &TaskTracker, mut socket: Socket, bytes: Vec<u8>, linger: Duration) {
     tracker.spawn(async move {
         let written = timeout(WRITE, async {
             socket.write_all(&bytes).await?;
@@ -29,6 +40,6 @@ pub(super) fn farewell(tracker: &TaskTracker, mut socket: Socket, bytes: Vec<u8>
         }
         let mut ignored = [0; 1024];
         let drained = async { while matches!(socket.read(&mut ignored).await, Ok(1..)) {} };
-        let _ = timeout(LINGER, drained).await;
+        let _ = timeout(linger, drained).await;
     });
 }

@@ -56,6 +56,11 @@ impl Key {
         }
     }
 
+    /// Whether nobody else can name it.
+    pub fn is_alone(&self) -> bool {
+        self.alone != 0
+    }
+
     /// The key with the value of part `index` as the server chose it; others can name it.
     pub fn with_value(&self, index: usize, value: Vec<u8>) -> Self {
         let mut key = Self {

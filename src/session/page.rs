@@ -18,7 +18,9 @@ pub(super) struct Page {
     pub(super) epoch: u64,
     pub(super) reader: FrameReader,
     /// Bytes read before it was attached; they come before what the socket has.
-    pub(super) unread: Vec<u8>,
+    unread: Vec<u8>,
+    /// How many of them were taken.
+    taken: usize,
     /// The frames of a message that is not complete, control frames taken out.
     held: Vec<u8>,
     /// How many whole messages it has sent.
@@ -54,6 +56,7 @@ impl Page {
             epoch,
             reader,
             unread,
+            taken: 0,
             held: Vec::new(),
             messages: 0,
             writable: true,
@@ -96,11 +99,12 @@ impl Page {
     }
 
     fn take_unread(&mut self, buffer: &mut [u8]) -> usize {
-        let now = self.unread.len().min(buffer.len());
-        buffer[..now].copy_from_slice(&self.unread[..now]);
-        self.unread.drain(..now);
-        if self.unread.is_empty() {
-            self.unread = Vec::new();
+        let left = &self.unread[self.taken..];
+        let now = left.len().min(buffer.len());
+        buffer[..now].copy_from_slice(&left[..now]);
+        self.taken += now;
+        if self.taken == self.unread.len() {
+            (self.unread, self.taken) = (Vec::new(), 0);
         }
         now
     }

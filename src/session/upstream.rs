@@ -39,7 +39,12 @@ impl Upstream {
 
     /// Whether more client messages may be queued.
     pub(super) fn has_room(&self) -> bool {
-        self.queue.len() - self.sent < ENOUGH
+        self.waiting() < ENOUGH
+    }
+
+    /// How many bytes wait to be sent.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len() - self.sent
     }
 
     /// Queues a whole message.
@@ -62,7 +67,14 @@ impl Upstream {
         let mut moved = false;
         while self.writable && self.sent < self.queue.len() {
             let written = match Pin::new(&mut self.socket).poll_write(cx, &self.queue[self.sent..]) {
-                Poll::Pending => return Ok(moved),
+                Poll::Pending => {
+                    // what was sent is given back, or a queue that never runs dry would grow
+                    if self.sent >= ENOUGH {
+                        self.queue.drain(..self.sent);
+                        self.sent = 0;
+                    }
+                    return Ok(moved);
+                }
                 Poll::Ready(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(written) => written,
             };

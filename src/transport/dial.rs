@@ -30,15 +30,11 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bound of the answer's head and of what is read ahead with it.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// Probes go out after 60 s of silence: a host that vanished is noticed while nobody is attached.
+/// Probes go out after 60 s of silence: a host that vanished is noticed while nobody is attached. Where bytes are under
+/// way retransmission finds out, later. No user timeout: Linux counts the time in which a busy agent does not read.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(10));
-
-/// Bytes that no host acknowledges for so long end the connection. The heartbeats are such bytes, so a host that
-/// vanished is noticed; an agent whose process is busy is not harmed, for its kernel acknowledges.
-#[cfg(target_os = "linux")]
-const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
 
 /// An upstream connection whose 101 was verified.
 #[derive(Debug)]
@@ -84,8 +80,6 @@ pub async fn connect(upstream: &Upstream) -> io::Result<Socket> {
             let stream = TcpStream::connect(authority.as_str()).await?;
             stream.set_nodelay(true)?;
             SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
-            #[cfg(target_os = "linux")]
-            SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
             Ok(Socket::Tcp(stream))
         }
         Upstream::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),

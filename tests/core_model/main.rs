@@ -5,6 +5,7 @@
 mod guarantees;
 mod interleavings;
 mod page;
+mod prompts;
 mod world;
 
 use proptest::prelude::*;

@@ -106,7 +106,7 @@ pub struct World {
     /// Since when upstream waits for the page, and how much of it must be read before that is over.
     stalled: Option<(Instant, usize)>,
     /// Up to where any page has acknowledged that may be alive, though another was loaded since.
-    elsewhere: Option<u64>,
+    elsewhere: Option<(u64, Instant)>,
     /// Bytes kept beside the log that count with it.
     pinned: usize,
     /// Messages between hello and answer that were evicted before that came.
@@ -220,6 +220,9 @@ impl World {
 
     /// A turn begins or ends: whoever is away has anew another time to come back.
     fn runs(&mut self, running: bool) {
+        if self.end.is_some() {
+            return;
+        }
         if self.running != running
             && let Some(last) = &mut self.last
         {

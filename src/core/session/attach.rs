@@ -19,6 +19,10 @@ pub(super) struct Attached {
     pub(super) since: Instant,
     pub(super) acks: Acks,
     pub(super) out: Outgoing,
+    /// Offset at which its replay began.
+    pub(super) from: u64,
+    /// Offset at which it was sent open prompts from before that.
+    prompted: Option<u64>,
     /// The close frame that ends the session was queued.
     pub(super) ending: bool,
     /// Its browser dialled again and was told that messages were lost: it is not a blip any more.
@@ -32,6 +36,12 @@ impl Attached {
             Parting::Cut | Parting::Takeover if self.gap_told => Parting::Gap,
             seen => seen,
         }
+    }
+
+    /// Whether it was to be sent open prompts out of position, and has acknowledged nothing behind them.
+    fn owes_prompts(&self) -> bool {
+        let acknowledged = self.acks.acknowledged().offset;
+        self.prompted.is_some_and(|at| acknowledged <= at)
     }
 
     /// Whether a ping that is queued now is soon on its way.
@@ -127,7 +137,8 @@ impl Session {
                 at: now,
                 since: attached.since,
                 parting: attached.parting(Parting::Takeover),
-                resume: self.resume(attached),
+                resume: self.resume(now, attached),
+                owed_prompts: attached.owes_prompts(),
             }),
             None => self.last,
         };
@@ -150,7 +161,7 @@ impl Session {
             );
         }
         if let (Some(Cause::Refresh), Some(last)) = (cause, last.filter(|last| last.may_return(page.facts))) {
-            self.elsewhere = Some(last.resume);
+            self.elsewhere = Some((last.resume, now + self.policy.grace));
         }
         self.epoch += 1;
         let (replaced, replaced_closed) = self.attached.take().map(|old| old.rest(&self.log)).unzip();
@@ -165,10 +176,16 @@ impl Session {
         if let Some(end) = &mut self.end {
             end.reattached = true;
         }
+        // on a blip only what was perhaps not received
+        let owed = cause != Some(Cause::Blip) || last.as_ref().is_some_and(|last| last.owed_prompts);
+        let before = owed && self.prompts.open().any(|prompt| prompt.mark.offset < from.offset);
+        let prompted = before.then(|| self.log.boundary().offset);
         self.attached = Some(Attached {
             since: page.since,
             acks: Acks::new(self.epoch, from, now),
-            out: Outgoing::new(page.head, from),
+            out: Outgoing::stopping(page.head, from, prompted),
+            from: from.offset,
+            prompted,
             ending: false,
             gap_told: false,
         });
@@ -205,10 +222,10 @@ impl Session {
 
     /// From where whoever dials after this attachment has to be replayed to: a page that is alive elsewhere has perhaps
     /// got less than this one.
-    fn resume(&self, attached: &Attached) -> Mark {
+    fn resume(&self, now: Instant, attached: &Attached) -> Mark {
         let acknowledged = attached.acks.acknowledged();
-        match self.elsewhere {
-            Some(mark) if mark.offset < acknowledged.offset => mark,
+        match self.elsewhere.filter(|(_, until)| now < *until) {
+            Some((mark, _)) if mark.offset < acknowledged.offset => mark,
             _ => acknowledged,
         }
     }
@@ -224,13 +241,15 @@ impl Session {
     /// The attachment of `epoch` is over.
     pub fn detach(&mut self, now: Instant, epoch: u64, parting: Parting) -> Option<Departure> {
         let attached = self.current(epoch).then(|| self.attached.take()).flatten()?;
-        let resume = self.resume(&attached);
+        let resume = self.resume(now, &attached);
+        let owed_prompts = attached.owes_prompts();
         self.judged = false;
         self.last = Some(Detached {
             at: now,
             since: attached.since,
             parting: attached.parting(parting),
             resume,
+            owed_prompts,
         });
         let echoed = attached.ending && !attached.out.has_control() && self.is_echo(parting);
         let whole =

@@ -2,13 +2,15 @@
 //!
 //! Whatever a page does carries the epoch of its attachment; what acts for an older one changes nothing and is counted.
 //! This file has the state and its deadlines; [`attach`] has pages that come and go, [`hello`] what they say first,
-//! [`upstream`] and [`page`] the traffic with either side.
+//! [`upstream`] and [`page`] the traffic with either side, `kept` which messages are not kept for later pages.
 
 pub mod attach;
 pub mod hello;
+mod kept;
 pub mod page;
 pub mod upstream;
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use super::Policy;
@@ -17,6 +19,7 @@ use super::deadlines::{Deadlines, FIRST_ATTACH, HEARTBEAT};
 use super::fights::Fights;
 use super::frame::{self, Opcode};
 use super::log::{Log, Mark};
+use super::prompts::Prompts;
 use attach::Attached;
 use hello::{Hello, Record};
 use upstream::End;
@@ -35,8 +38,8 @@ pub struct Session {
     attached: Option<Attached>,
     last: Option<Detached>,
     /// Up to where a page has acknowledged that is not the attached one and may be alive: it was cut or replaced, and
-    /// another loaded since. Of several, the one that has least.
-    elsewhere: Option<Mark>,
+    /// another loaded since. Of several, the one that has least; until when, for no page comes back after the grace.
+    elsewhere: Option<(Mark, Instant)>,
     /// The time to judge `last` came, and it was not meant to end the session.
     judged: bool,
     hello: Hello,
@@ -45,6 +48,11 @@ pub struct Session {
     turn: Option<Mark>,
     /// A turn has begun and not ended.
     running: bool,
+    prompts: Prompts,
+    /// A turn runs or a prompt is open.
+    open: bool,
+    /// Where the newest full state of each kind starts.
+    latest: HashMap<String, Mark>,
     end: Option<End>,
     fights: Fights,
     deadlines: Deadlines,
@@ -64,6 +72,8 @@ pub struct Counts {
     pub evicted: u64,
     /// Hellos that did not go upstream.
     pub absorbed: u64,
+    /// Answers to prompts that were answered before.
+    pub late_answers: u64,
     /// Messages of sessmux's own that were not sent, for too many waited.
     pub unsaid: u64,
 }
@@ -93,6 +103,9 @@ impl Session {
             after_hello: Mark::default(),
             turn: None,
             running: false,
+            prompts: Prompts::default(),
+            open: false,
+            latest: HashMap::new(),
             end: None,
             fights: Fights::default(),
             deadlines,

@@ -52,6 +52,12 @@ impl Session {
     pub fn slices<'a>(&'a mut self, now: Instant, out: &mut [IoSlice<'a>]) -> usize {
         let Some(attached) = &mut self.attached else { return 0 };
         let log = &self.log;
+        if attached.out.is_stopped() {
+            // those that are still open
+            let before = self.prompts.open().filter(|prompt| prompt.mark.offset < attached.from);
+            let wire: Vec<u8> = before.flat_map(|prompt| prompt.wire.iter().copied()).collect();
+            attached.out.add(&wire);
+        }
         attached.out.place_messages(log);
         if let Some(end) = &self.end {
             self.deadlines.echo.get_or_insert(now + ECHO);
@@ -60,7 +66,7 @@ impl Session {
             {
                 attached.ending = attached.out.push_control_last(log, |out| close.write(out, None));
             }
-        } else if self.policy.acks && !attached.out.has_control() && attached.out.cursor() < log.end() {
+        } else if self.policy.acks && !attached.out.has_control() && attached.out.lacks_data(log) {
             if !attached.out.is_behind(log) {
                 attached.ping_last(log, now);
             } else if attached.acks.rested(now) {

@@ -98,10 +98,15 @@ impl Session {
 
     /// The upstream connection is over; only the first call counts. Returns whether the attached page has part of a
     /// message that will never be complete: its connection must be aborted, and it be detached as [`Parting::Cut`](crate::core::cause::Parting::Cut).
-    pub fn upstream_ended(&mut self, how: UpstreamEnd) -> bool {
+    pub fn upstream_ended(&mut self, now: Instant, how: UpstreamEnd) -> bool {
         if self.end.is_some() {
             return false;
         }
+        // nobody waits for an answer any more
+        self.running = false;
+        self.open = false;
+        let soon = now + self.policy.grace;
+        self.deadlines.grace = self.deadlines.grace.map(|at| at.min(soon));
         let whole = self.log.boundary().offset;
         let torn = self
             .attached
@@ -132,15 +137,21 @@ impl Session {
         self.set_running(now, true);
     }
 
-    /// The turn is over.
+    /// The turn is over, and nobody is waited for any more.
     pub fn turn_ended(&mut self, now: Instant) {
+        self.prompts_ended(now, None);
         self.set_running(now, false);
     }
 
     fn set_running(&mut self, now: Instant, running: bool) {
-        let changes = self.running != running;
         self.running = running;
-        // whoever is away now has another time to come back
+        self.regrace(now);
+    }
+
+    /// Something has begun or ended that a person is waited for: whoever is away has anew another time to come back.
+    pub(super) fn regrace(&mut self, now: Instant) {
+        let open = self.end.is_none() && (self.running || self.prompts.any_open());
+        let changes = std::mem::replace(&mut self.open, open) != open;
         if changes && self.epoch > 0 && self.attached.is_none() {
             self.deadlines.grace = Some(now + self.grace());
         }
@@ -148,7 +159,7 @@ impl Session {
 
     /// How long nobody may be attached.
     pub(super) fn grace(&self) -> std::time::Duration {
-        if self.running {
+        if self.open {
             self.policy.grace_open
         } else {
             self.policy.grace

@@ -13,7 +13,7 @@ use crate::session::mailbox::{Mail, Mailbox};
 
 /// A session's place in the registry; it is given up when the session's task ends.
 pub(in crate::session) struct Membership {
-    pub(super) key: Key,
+    pub(in crate::session) key: Key,
     pub(in crate::session) id: SessionId,
     pub(in crate::session) mailbox: Arc<Mailbox>,
     pub(in crate::session) tracker: TaskTracker,
@@ -49,23 +49,34 @@ impl Membership {
         if key == self.key {
             return Naming::Kept;
         }
-        let free = match self.inner.slots.entry(key.clone()) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(slot) => {
-                slot.insert(Slot::Live(Arc::clone(&self.mailbox)));
-                true
-            }
-        };
-        self.forget();
-        if free {
+        if self.enter(key.clone()) {
             let id = key.id();
             tracing::info!(session = %self.id, now = %id, "the server chose the session's id");
+            self.forget();
             (self.key, self.id) = (key, id);
             Naming::Changed
         } else {
             tracing::warn!(session = %self.id, "the id that the server chose is taken: one-to-one from here on");
+            // it stays in the registry, where nobody finds it but who stops all sessions
+            let alone = self.key.clone().alone();
+            self.enter(alone.clone());
+            self.forget();
+            self.key = alone;
             Naming::Taken
         }
+    }
+
+    /// Takes a further name, if that is free.
+    fn enter(&self, key: Key) -> bool {
+        let Entry::Vacant(slot) = self.inner.slots.entry(key) else {
+            return false;
+        };
+        slot.insert(Slot::Live(Arc::clone(&self.mailbox)));
+        if self.inner.stopping.is_cancelled() {
+            // whoever told all sessions may have passed both names
+            let _ = self.mailbox.post(Mail::Shutdown);
+        }
+        true
     }
 
     /// Gives the place up; returns the mail that was not read.

@@ -53,6 +53,8 @@ pub(super) struct SessionTask {
     asking: Vec<oneshot::Sender<Vec<u8>>>,
     /// The browser whose page was attached last.
     browser: Option<Arc<Browser>>,
+    /// How many whole messages upstream has sent, those that were dropped included.
+    upstream_messages: u64,
     timer: Option<Pin<Box<Sleep>>>,
     over: bool,
 }
@@ -77,6 +79,7 @@ impl SessionTask {
             waiting: Vec::new(),
             asking: Vec::new(),
             browser: None,
+            upstream_messages: 0,
             timer: None,
             over: false,
         };
@@ -140,7 +143,8 @@ impl SessionTask {
     }
 
     fn attach(&mut self, attach: Box<Attach>, now: Instant) {
-        if self.over {
+        // it may have come for a name that the session had until the server chose another
+        if self.over || attach.key.as_ref() != Some(&self.membership.key) {
             return attach.give_back();
         }
         self.hear_out(now);

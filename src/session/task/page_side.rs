@@ -8,7 +8,7 @@ use super::{SLICES, SessionTask};
 use crate::core::cause::Parting;
 use crate::core::close::{self, Close};
 use crate::core::frame::Opcode;
-use crate::session::farewell::farewell;
+use crate::session::farewell::{end, farewell};
 use crate::session::scratch;
 use crate::transport::reader::Event;
 
@@ -61,6 +61,14 @@ impl SessionTask {
     /// (G7, "approve, then reload" approves), and a close frame among it tells a reload from a cut.
     pub(super) fn hear_out(&mut self, now: Instant) {
         for _ in 0..LAST_READS {
+            // an agent that does not read is not owed without end
+            if self
+                .upstream
+                .as_ref()
+                .is_some_and(|upstream| upstream.waiting() > self.route.max_message)
+            {
+                return;
+            }
             let read = scratch::with(|buffer| {
                 let read = self.page.as_mut().and_then(|page| page.read_now(buffer));
                 self.page_read(read, buffer, now)
@@ -137,7 +145,12 @@ impl SessionTask {
             session = %self.membership.id, epoch = page.epoch, ?parting,
             code = close.and_then(|close| close.code), position = self.core.log().boundary().position, "detach"
         );
-        farewell(&self.membership.tracker, page.socket, rest);
+        let tracker = &self.membership.tracker;
+        if close.is_none() && self.core.end().is_some() {
+            end(tracker, page.socket, rest);
+        } else {
+            farewell(tracker, page.socket, rest);
+        }
         self.departed(departure.over, parting);
     }
 

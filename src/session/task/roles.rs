@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::SessionTask;
 use crate::core::frame::{self, Opcode};
+use crate::core::prompts::Answer;
 use crate::core::session::HelloFate;
 use crate::profile::{self, Role, Rule, Side};
 use crate::session::mailbox::Mail;
@@ -40,6 +41,15 @@ impl SessionTask {
                 self.forward(message, is_hello);
                 self.core.turn_started(now);
             }
+            Some(Role::PromptAnswer) => {
+                let id = rule.and_then(|rule| rule.id_of(&text));
+                if let Answer::Late = self.core.prompt_answered(now, id.as_deref()) {
+                    let late = self.core.counts().late_answers;
+                    tracing::info!(session = %self.membership.id, late, "an answer to what was answered before: dropped");
+                } else {
+                    self.forward(message, is_hello);
+                }
+            }
             Some(Role::Hello) => self.forward(message, true),
             _ => self.forward(message, is_hello),
         }
@@ -72,10 +82,8 @@ impl SessionTask {
 
     /// A message of the server is complete and not yet committed; whether it goes into the log.
     pub(super) fn server_message(&mut self, now: Instant) -> bool {
-        let (start, number) = (
-            self.core.log().boundary().offset,
-            self.core.log().boundary().position + 1,
-        );
+        self.upstream_messages += 1;
+        let (start, number) = (self.core.log().boundary().offset, self.upstream_messages);
         let (mut first, mut text) = (Vec::with_capacity(1), Vec::new());
         self.core.log().copy(start, start + 1, &mut first);
         self.core.log().payload(start, &mut text);
@@ -97,7 +105,18 @@ impl SessionTask {
             Role::Ignore => return false,
             Role::TurnStart => self.core.turn_started(now),
             Role::TurnEnd => self.core.turn_ended(now),
-            Role::HelloAnswer | Role::Hello | Role::Local => {}
+            Role::Latest => self
+                .core
+                .latest(&format!("{}:{}", rule.number, rule.id_of(&text).unwrap_or_default())),
+            Role::Prompt => self.core.prompt(now, rule.id_of(&text)),
+            Role::PromptEnd => {
+                let id = rule.id_of(&text);
+                // one that should name a prompt and does not ends none
+                if id.is_some() || rule.id.is_none() {
+                    self.core.prompts_ended(now, id.as_deref());
+                }
+            }
+            Role::HelloAnswer | Role::Hello | Role::Local | Role::PromptAnswer => {}
         }
         true
     }
@@ -113,7 +132,8 @@ impl SessionTask {
     fn hello_answer(&mut self, text: &[u8]) {
         self.core.hello_answered();
         let naming = self.membership.answered(&self.route, text);
-        if naming == Naming::Taken {
+        // nor does anybody find one whose server should have named it and did not
+        if naming == Naming::Taken || self.membership.key.is_alone() {
             self.core.stay_one_to_one();
         }
         self.release_waiting(naming);

@@ -132,7 +132,7 @@ impl SessionTask {
             );
         }
         tracing::info!(session = %self.membership.id, ?how, why, "upstream ended");
-        if self.core.upstream_ended(how) {
+        if self.core.upstream_ended(now, how) {
             self.drop_page(now, "upstream ended amid a message");
         }
         // before the first attach its page is on the way, and gets the end

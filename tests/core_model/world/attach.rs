@@ -44,7 +44,7 @@ impl World {
             requested.is_some_and(|request| at - request < Duration::from_secs(10))
         };
         let returns = match (&self.page, &self.last) {
-            (Some(page), _) => (!page.gap_told).then_some(page.acknowledged),
+            (Some(page), _) => (!page.gap_told).then(|| self.resume(page)),
             (None, Some(last)) if last.parting == Parting::Cut => {
                 (!reloads(last.since, last.at)).then_some(last.resume)
             }
@@ -79,7 +79,9 @@ impl World {
                     head.extend(self.answer.iter().cloned());
                 }
                 if cause == Some(Cause::Refresh) {
-                    self.elsewhere = self.elsewhere.into_iter().chain(returns).min();
+                    // the one that has least, for as long as a session is kept
+                    let returns = returns.map(|resume| (resume, self.now + self.policy.grace));
+                    self.elsewhere = returns.or(self.elsewhere);
                 }
                 self.page_pinged = self.now;
                 let page = Page::new(it.epoch, self.now, head, self.first_after(from), from);
@@ -110,7 +112,8 @@ impl World {
 
     /// From where a page is replayed to that may be this one, or one that is alive elsewhere.
     pub(super) fn resume(&self, page: &Page) -> u64 {
-        page.acknowledged.min(self.elsewhere.unwrap_or(u64::MAX))
+        let elsewhere = self.elsewhere.filter(|(_, until)| self.now < *until);
+        page.acknowledged.min(elsewhere.map_or(u64::MAX, |(resume, _)| resume))
     }
 
     fn expect_attach(&self, facts: PageFacts) -> Expected {

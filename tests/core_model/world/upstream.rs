@@ -143,13 +143,17 @@ impl World {
             .page
             .as_ref()
             .is_some_and(|page| page.cursor(self.start_of(page.next)) > boundary);
-        let torn = self.core.upstream_ended(how.clone());
+        let torn = self.core.upstream_ended(self.now, how.clone());
         if again {
             assert!(!torn, "only the first end counts");
             return;
         }
         assert_eq!(torn, amid, "a page that has part of a message is aborted");
         self.end = Some(how);
+        self.running = false;
+        if let Some(last) = &mut self.last {
+            last.until = last.until.min(self.now + self.policy.grace);
+        }
         self.progress = self.now;
         self.pipe.clear();
         if torn {

@@ -1,0 +1,302 @@
+//! Prompts and full states: which of them a later page is sent, where, and how often.
+
+use std::io::IoSlice;
+use std::time::{Duration, Instant};
+
+use sessmux::core::cause::{PageFacts, Parting};
+use sessmux::core::frame::{self, Opcode, Sender};
+use sessmux::core::log::Bounds;
+use sessmux::core::prompts::Answer;
+use sessmux::core::session::{Admission, Due, Newcomer, Session};
+use sessmux::core::{Policy, ReplayMode};
+
+use super::interleavings::POLICY;
+
+/// A session, and what its attached page has read.
+struct Plain {
+    core: Session,
+    now: Instant,
+    facts: PageFacts,
+    epoch: u64,
+    bytes: Vec<u8>,
+}
+
+impl Plain {
+    fn new(policy: Policy) -> Self {
+        let now = Instant::now();
+        let mut it = Self {
+            core: Session::new(policy, now),
+            now,
+            facts: PageFacts {
+                seen: true,
+                rerequested: true,
+                last_request: None,
+            },
+            epoch: 0,
+            bytes: Vec::new(),
+        };
+        it.load();
+        it
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+    }
+
+    fn attach(&mut self) {
+        let newcomer = Newcomer {
+            since: self.now,
+            facts: self.facts,
+            head: Vec::new(),
+        };
+        let Admission::Attached(attachment) = self.core.attach(self.now, newcomer) else {
+            panic!("not attached")
+        };
+        self.epoch = attachment.epoch;
+        self.bytes.clear();
+    }
+
+    /// A page is requested, and attached.
+    fn load(&mut self) {
+        self.facts.last_request = Some(self.now);
+        self.wait(1);
+        self.attach();
+    }
+
+    /// The page leaves as a reload does, and is loaded.
+    fn reload(&mut self) {
+        self.core.detach(self.now, self.epoch, Parting::Closed(Some(1001)));
+        self.load();
+    }
+
+    /// The page's connection is cut, and it dials again.
+    fn blip(&mut self) {
+        self.core.detach(self.now, self.epoch, Parting::Cut);
+        self.wait(20);
+        self.attach();
+    }
+
+    fn receive(&mut self, text: &str, role: impl FnOnce(&mut Session, Instant)) {
+        let mut wire = Vec::new();
+        frame::write(&mut wire, Opcode::Text, text.as_bytes(), None);
+        self.core.receive(&wire);
+        role(&mut self.core, self.now);
+        self.core.received(true);
+    }
+
+    fn says(&mut self, text: &str) {
+        self.receive(text, |_, _| {});
+    }
+
+    fn asks(&mut self, id: &str) {
+        let id = id.to_owned();
+        self.receive(&format!("{id}?"), |core, now| core.prompt(now, Some(id)));
+    }
+
+    fn answers(&mut self, id: &str) -> Answer {
+        self.core.prompt_answered(self.now, Some(id))
+    }
+
+    /// The page's socket takes at most so many bytes.
+    fn write(&mut self, most: usize) -> bool {
+        let mut slices = [IoSlice::new(&[]); 4];
+        let count = self.core.slices(self.now, &mut slices);
+        let all = slices[..count].iter().flat_map(|slice| slice.iter().copied());
+        let bytes: Vec<u8> = all.take(most).collect();
+        self.core.wrote(self.now, bytes.len());
+        self.bytes.extend_from_slice(&bytes);
+        !bytes.is_empty()
+    }
+
+    /// The texts that the page gets, all that there are; it answers pings where told.
+    fn reads(&mut self, pongs: bool) -> Vec<String> {
+        while self.write(100) {}
+        let (mut texts, bytes) = (Vec::new(), std::mem::take(&mut self.bytes));
+        let mut rest = &bytes[..];
+        while let Some(header) = frame::parse(rest, Sender::Server).unwrap() {
+            let (wire, later) = rest.split_at(header.total() as usize);
+            let payload = &wire[header.size..];
+            match header.opcode {
+                Opcode::Ping if pongs => self.core.page_pong(self.epoch, payload),
+                Opcode::Text => texts.push(String::from_utf8(payload.to_vec()).unwrap()),
+                _ => {}
+            }
+            rest = later;
+        }
+        assert_eq!(rest, b"", "all frames are whole");
+        texts
+    }
+}
+
+#[test]
+fn an_open_prompt_stays_in_its_place_and_an_answered_one_is_left_out() {
+    let mut it = Plain::new(POLICY);
+    it.says("one");
+    it.asks("a");
+    it.says("two");
+    it.asks("b");
+    it.says("three");
+    assert_eq!(it.reads(true), ["one", "a?", "two", "b?", "three"]);
+    it.reload();
+    assert_eq!(it.reads(true), ["one", "a?", "two", "b?", "three"], "once, in place");
+    assert!(matches!(it.answers("a"), Answer::First(_)));
+    it.says("four");
+    assert_eq!(it.reads(true), ["four"]);
+    it.reload();
+    assert_eq!(it.reads(true), ["one", "two", "b?", "three", "four"]);
+    assert!(matches!(it.answers("a"), Answer::Late));
+    assert_eq!(it.core.counts().late_answers, 1);
+    it.core.prompts_ended(it.now, None);
+    it.reload();
+    assert_eq!(it.reads(true), ["one", "two", "three", "four"]);
+}
+
+#[test]
+fn one_from_before_the_range_comes_once_just_before_live() {
+    let mut it = Plain::new(Policy {
+        replay_refresh: ReplayMode::Turn,
+        ..POLICY
+    });
+    it.says("old");
+    it.asks("a");
+    it.asks("b");
+    it.core.turn_started(it.now);
+    it.says("new");
+    it.says("newer");
+    it.reload();
+    // it is answered from elsewhere before it is written
+    it.write(3);
+    assert!(matches!(it.answers("a"), Answer::First(_)));
+    it.says("live");
+    assert_eq!(it.reads(true), ["new", "newer", "b?", "live"]);
+    it.says("on");
+    assert_eq!(it.reads(true), ["on"]);
+}
+
+#[test]
+fn one_that_was_evicted_is_still_shown() {
+    let mut it = Plain::new(Policy {
+        log: Bounds {
+            bytes: 1 << 20,
+            messages: 2,
+        },
+        ..POLICY
+    });
+    it.asks("a");
+    for text in ["one", "two", "three"] {
+        it.says(text);
+        it.reads(true);
+    }
+    it.reload();
+    assert_eq!(it.reads(true), ["two", "three", "a?"]);
+    it.reload();
+    assert_eq!(it.reads(true), ["two", "three", "a?"], "as often as a page is loaded");
+}
+
+#[test]
+fn a_blip_repeats_only_what_was_not_acknowledged() {
+    let mut it = Plain::new(Policy {
+        replay_refresh: ReplayMode::None,
+        ..POLICY
+    });
+    it.asks("a");
+    it.reload();
+    assert_eq!(it.reads(true), ["a?"]);
+    // nothing shows that it was received
+    it.blip();
+    assert_eq!(it.reads(true), ["a?"]);
+    it.says("one");
+    assert_eq!(it.reads(true), ["one"]);
+    it.wait(2);
+    while it.core.due(it.now, it.facts).is_some() {}
+    it.reads(true);
+    it.blip();
+    assert_eq!(it.reads(true), [""; 0], "what came behind it was acknowledged");
+    it.says("two");
+    it.asks("b");
+    it.blip();
+    assert_eq!(it.reads(true), ["two", "b?"]);
+}
+
+#[test]
+fn only_the_newest_full_state_is_kept() {
+    let mut it = Plain::new(Policy {
+        log: Bounds {
+            bytes: 1 << 20,
+            messages: 1000,
+        },
+        ..POLICY
+    });
+    let state = |it: &mut Plain, kind: &str, number: u32| {
+        let kind = kind.to_owned();
+        let text = format!("{kind}{number}{}", "x".repeat(50_000));
+        it.receive(&text, |core, _| core.latest(&kind));
+    };
+    it.says("begin");
+    for number in 0..500 {
+        state(&mut it, "s", number);
+        if number % 100 == 0 {
+            state(&mut it, "t", number);
+            it.says(&format!("event {number}"));
+        }
+        it.reads(true);
+    }
+    assert_eq!(it.core.counts().evicted, 0, "25 MB went by");
+    it.reload();
+    let texts = it.reads(true);
+    let starts: Vec<&str> = texts.iter().map(|text| text.split('x').next().unwrap()).collect();
+    assert_eq!(
+        starts,
+        [
+            "begin",
+            "event 0",
+            "event 100",
+            "event 200",
+            "event 300",
+            "t400",
+            "event 400",
+            "s499"
+        ]
+    );
+}
+
+#[test]
+fn a_page_amid_a_superseded_state_gets_it_whole() {
+    let mut it = Plain::new(POLICY);
+    for number in 0..3 {
+        it.receive(&format!("state {number}"), |core, _| core.latest("s"));
+        if number == 0 {
+            it.write(4);
+        }
+    }
+    assert_eq!(it.reads(true), ["state 0", "state 2"]);
+    it.wait(2);
+    while it.core.due(it.now, it.facts).is_some() {}
+    it.reads(true);
+    it.says("after");
+    it.blip();
+    assert_eq!(
+        it.reads(true),
+        ["after"],
+        "acknowledged across what is not there any more"
+    );
+}
+
+#[test]
+fn whoever_is_at_lunch_finds_the_prompt() {
+    let mut it = Plain::new(POLICY);
+    it.asks("a");
+    it.core.detach(it.now, it.epoch, Parting::Closed(Some(1001)));
+    it.wait(POLICY.grace.as_secs() + 1);
+    while let Some(due) = it.core.due(it.now, it.facts) {
+        assert_ne!(due, Due::GraceOver, "it waits longer for an answer");
+    }
+    // the server does not wait any more
+    it.core.prompts_ended(it.now, Some("a"));
+    it.wait(POLICY.grace.as_secs() - 1);
+    while let Some(due) = it.core.due(it.now, it.facts) {
+        assert_ne!(due, Due::GraceOver);
+    }
+    it.wait(1);
+    assert!(std::iter::from_fn(|| it.core.due(it.now, it.facts)).any(|due| due == Due::GraceOver));
+}
