@@ -182,6 +182,82 @@ async fn a_session_whose_hello_is_not_answered_dies_with_its_page_and_the_next_p
 }
 
 #[tokio::test]
+async fn the_recorded_answer_is_changed_by_rule_and_by_state() {
+    let mut agent = Agent::start().await;
+    let rules = r#"
+        [[rule]]
+        from = "server"
+        when = { "/type" = "ready" }
+        role = "hello-answer"
+        set = { "/status" = { running = "busy", idle = "idle" } }
+        remove = ["/history"]
+        [[rule]]
+        from = "client"
+        when = { "/type" = "input" }
+        role = "turn-start"
+    "#;
+    let proxy = Proxy::start(with_rules(&agent, "query:s", &[HELLO, rules])).await;
+    let mut page = proxy.page("/ws?s=1").await;
+    say(&mut page, &hello("first")).await;
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, hello("first"));
+    server.send("loading").await;
+    let answer = r#"{"type":"ready","status":"new","history":[1,2]}"#;
+    server.send(answer).await;
+    assert_eq!(page.text().await, "loading");
+    assert_eq!(page.text().await, answer, "the first page gets it as it is");
+    for status in ["idle", "busy"] {
+        page.leave().await;
+        page = proxy.page("/ws?s=1").await;
+        say(&mut page, &hello("again")).await;
+        assert_eq!(page.text().await, "loading");
+        assert_eq!(page.text().await, format!(r#"{{"type":"ready","status":"{status}"}}"#));
+        say(&mut page, r#"{"type":"input"}"#).await;
+        assert_eq!(server.text().await, r#"{"type":"input"}"#);
+    }
+}
+
+#[tokio::test]
+async fn a_hello_that_was_refused_leaves_no_session_and_may_be_said_again() {
+    let mut agent = Agent::start().await;
+    let refused = "[[rule]]\nfrom = \"server\"\nwhen = { \"/type\" = \"ERROR\" }\nrole = \"hello-refused\"\n";
+    let proxy = Proxy::start(with_rules(&agent, "query:s", &[HELLO, ANSWER, refused])).await;
+    let mut page = proxy.page("/ws?s=1").await;
+    for attempt in ["wrong", "right"] {
+        say(&mut page, &hello(attempt)).await;
+        if attempt == "wrong" {
+            let mut server = agent.connection().await;
+            assert_eq!(server.text().await, hello("wrong"));
+            server.send(r#"{"type":"ERROR"}"#).await;
+            assert_eq!(page.text().await, r#"{"type":"ERROR"}"#);
+            // it leaves, and nothing is left of that
+            page.leave().await;
+            assert_eq!(server.close_code().await, Some(1001));
+            page = proxy.page("/ws?s=1").await;
+        }
+    }
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, hello("right"));
+    server.send(r#"{"type":"ERROR"}"#).await;
+    assert_eq!(page.text().await, r#"{"type":"ERROR"}"#);
+    // or says it again over the same connection
+    say(&mut page, &hello("better")).await;
+    assert_eq!(server.text().await, hello("better"));
+    server.send(r#"{"type":"ready"}"#).await;
+    assert_eq!(page.text().await, r#"{"type":"ready"}"#);
+    server.send(r#"{"type":"ERROR"}"#).await;
+    page.leave().await;
+    let mut page = proxy.page("/ws?s=1").await;
+    say(&mut page, &hello("later")).await;
+    assert_eq!(page.text().await, r#"{"type":"ready"}"#);
+    assert_eq!(
+        page.text().await,
+        r#"{"type":"ERROR"}"#,
+        "one that comes later is plain"
+    );
+}
+
+#[tokio::test]
 async fn the_server_may_choose_the_id() {
     let mut agent = Agent::start().await;
     let proxy = Proxy::start(with_rules(&agent, "answer:/id|first:/id", &[HELLO, ANSWER])).await;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
 
-use super::{Kind, Profile, Role, Rule, Side, Template, pointer};
+use super::{Edit, Kind, Profile, Role, Rule, Side, Template, pointer};
 
 /// What is wrong with a profile's text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +42,8 @@ struct RuleTable {
     id: Option<Spanned<String>>,
     answer: Option<Spanned<String>>,
     send: Option<Spanned<String>>,
+    set: Option<Spanned<BTreeMap<Spanned<String>, Spanned<toml::Value>>>>,
+    remove: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 impl Profile {
@@ -183,6 +185,12 @@ impl Compiler<'_> {
             let given = u64::try_from(*frame.get_ref()).ok().filter(|&number| number > 0);
             self.compiled(&field("frame"), &frame, given.ok_or("counts from 1".into()))
         });
+        let edit = self.edit(
+            index,
+            role.is_some_and(|(role, _)| role == Role::HelloAnswer),
+            rule.set,
+            rule.remove,
+        );
         Some(Rule {
             from: from?,
             number: index,
@@ -194,8 +202,50 @@ impl Compiler<'_> {
             role: role?.0,
             id,
             answer,
+            edit,
             send,
         })
+    }
+
+    fn edit(
+        &mut self,
+        index: usize,
+        allowed: bool,
+        set: Option<Spanned<BTreeMap<Spanned<String>, Spanned<toml::Value>>>>,
+        remove: Option<Spanned<Vec<Spanned<String>>>>,
+    ) -> Edit {
+        let mut edit = Edit::default();
+        for (name, offset) in [
+            ("set", set.as_ref().map(|it| it.span().start)),
+            ("remove", remove.as_ref().map(|it| it.span().start)),
+        ] {
+            if let Some(offset) = offset.filter(|_| !allowed) {
+                self.error(
+                    offset,
+                    format!("rule[{index}].{name}: only recorded answers are changed: hello-answer"),
+                );
+            }
+        }
+        for (at, value) in set.map(Spanned::into_inner).unwrap_or_default() {
+            let at = self.pointer(&format!("rule[{index}].set"), at);
+            let by_state = |state: &str| match value.get_ref() {
+                toml::Value::Table(states) if states.len() == 2 => states.get(state).map_or(Value::Null, scalar),
+                one => scalar(one),
+            };
+            let (running, idle) = (by_state("running"), by_state("idle"));
+            if running.is_null() || idle.is_null() {
+                let reason = format!(
+                    "rule[{index}].set.{at:?} = {}: a string, a number, true or false, or {{ running = …, idle = … }}",
+                    value.get_ref()
+                );
+                self.error(value.span().start, reason);
+            }
+            edit.set.push((at, running, idle));
+        }
+        let field = format!("rule[{index}].remove");
+        let removed = remove.map(Spanned::into_inner).unwrap_or_default();
+        edit.remove = removed.into_iter().map(|at| self.pointer(&field, at)).collect();
+        edit
     }
 
     /// What came of a value; if it is an error, that is noted.
@@ -295,7 +345,7 @@ mod tests {
             errors(text),
             [
                 "2: rule[0].from = \"page\": one of client, server",
-                "4: rule[0].role = \"helo\": one of hello, hello-answer, heartbeat, local, ignore, latest, prompt, \
+                "4: rule[0].role = \"helo\": one of hello, hello-answer, hello-refused, heartbeat, local, ignore, latest, prompt, \
                  prompt-answer, prompt-end, turn-start, turn-end",
                 "3: rule[0].when = \"type\": a JSON pointer begins with /",
                 "8: rule[1].role = \"hello\": the server does not say this",
@@ -329,6 +379,12 @@ mod tests {
         assert!(one("role = \"ignore\"\nframe = 1\nkind = \"ping\"").contains("one of text, binary"));
         assert!(one("role = \"ignore\"\npresent = [\"a\"]").contains("rule[0].present = \"a\": a JSON pointer"));
         assert!(one("role = \"local\"\nframe = 1").contains("needs an answer"));
+        let unchanged = "only recorded answers are changed";
+        assert!(one("role = \"hello\"\nframe = 1\nset = { \"/a\" = 1 }").contains(unchanged));
+        assert!(one("role = \"hello\"\nframe = 1\nremove = [\"/a\"]").contains(unchanged));
+        let half =
+            "[[rule]]\nfrom = \"server\"\nframe = 1\nrole = \"hello-answer\"\nset = { \"/a\" = { running = 1 } }";
+        assert!(errors(half)[0].contains("rule[0].set.\"/a\" = { running = 1 }: a string"));
         assert!(one("role = \"local\"\nframe = 1\nanswer = \"${/id\"").contains("${ has no }"));
         assert!(one("role = \"hello\"\nframe = 1\nanswer = \"hi\"").contains("only heartbeat and local"));
         assert!(one("role = \"hello\"\nframe = 1\nid = \"/id\"").contains("only prompts and full states"));

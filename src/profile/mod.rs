@@ -1,10 +1,12 @@
 //! Profiles: declarative rules that say what the messages of one agent protocol mean. Pure.
 
+mod edit;
 mod file;
 pub mod pointer;
 mod rule;
 mod template;
 
+pub use edit::Edit;
 pub use file::ProfileError;
 pub use rule::{Kind, Message, Role, Rule, Side};
 pub use template::Template;
@@ -43,9 +45,15 @@ impl Profile {
     /// The first rule that matches a message of `side`; one that none matches is plain.
     #[must_use]
     pub fn rule(&self, side: Side, message: &Message<'_>) -> Option<&Rule> {
-        self.rules
-            .iter()
-            .find(|rule| rule.from == side && rule.matches(message))
+        self.rule_for(side, message, true)
+    }
+
+    /// As [`Self::rule`]; rules for answers to the hello hold only while one is awaited.
+    #[must_use]
+    pub fn rule_for(&self, side: Side, message: &Message<'_>, hello_awaited: bool) -> Option<&Rule> {
+        let holds = |rule: &&Rule| hello_awaited || !matches!(rule.role, Role::HelloAnswer | Role::HelloRefused);
+        let mut rules = self.rules.iter().filter(|rule| rule.from == side).filter(holds);
+        rules.find(|rule| rule.matches(message))
     }
 
     /// The role of a message of `side`.

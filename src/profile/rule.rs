@@ -3,7 +3,7 @@
 use regex::bytes::Regex;
 use serde_json::Value;
 
-use super::{Template, pointer};
+use super::{Edit, Template, pointer};
 
 /// One rule.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Rule {
     pub id: Option<String>,
     /// What sessmux answers it with.
     pub answer: Option<Template>,
+    /// How a recorded hello answer is changed before later pages are shown it.
+    pub edit: Edit,
     /// What attached pages are sent every 30 s.
     pub send: Option<String>,
 }
@@ -57,6 +59,8 @@ pub enum Role {
     Hello,
     /// The server's answer to it: recorded, and shown to later pages.
     HelloAnswer,
+    /// The server's refusal of it: the page may say another hello, and nothing is recorded.
+    HelloRefused,
     /// It asks whether this side lives: answered here, attached or not; neither forwarded nor kept.
     Heartbeat,
     /// A request that sessmux answers itself.
@@ -79,9 +83,10 @@ pub enum Role {
 
 impl Role {
     /// Every role with its name and whose messages may have it; `None` is either side's.
-    pub const ALL: [(&'static str, Self, Option<Side>); 11] = [
+    pub const ALL: [(&'static str, Self, Option<Side>); 12] = [
         ("hello", Self::Hello, Some(Side::Client)),
         ("hello-answer", Self::HelloAnswer, Some(Side::Server)),
+        ("hello-refused", Self::HelloRefused, Some(Side::Server)),
         ("heartbeat", Self::Heartbeat, None),
         ("local", Self::Local, Some(Side::Client)),
         ("ignore", Self::Ignore, None),

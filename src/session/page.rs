@@ -136,8 +136,13 @@ pub(super) fn kind(message: &[u8]) -> Kind {
 
 /// Appends the payload of a whole client message, unmasked.
 pub(super) fn payload(message: &[u8], out: &mut Vec<u8>) {
+    payload_of(message, Sender::Client, out);
+}
+
+/// Appends the payload of a whole message of either side, unmasked.
+pub(super) fn payload_of(message: &[u8], sender: Sender, out: &mut Vec<u8>) {
     let mut rest = message;
-    while let Ok(Some(header)) = frame::parse(rest, Sender::Client) {
+    while let Ok(Some(header)) = frame::parse(rest, sender) {
         let (whole, later) = rest.split_at(header.total() as usize);
         let start = out.len();
         out.extend_from_slice(&whole[header.size..]);

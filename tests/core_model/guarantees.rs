@@ -108,6 +108,7 @@ fn g5_a_blip_that_lost_messages_is_told_so_once_also_over_a_half_open_connection
                 since: world.now,
                 facts,
                 head: Vec::new(),
+                answer: None,
             };
             world.core.attach(world.now, newcomer)
         };
@@ -274,6 +275,7 @@ fn a_close_judged_a_refresh_in_its_time_stays_one() {
         since: later,
         facts,
         head: Vec::new(),
+        answer: None,
     };
     assert!(matches!(world.core.attach(later, newcomer), Admission::Attached(_)));
 }

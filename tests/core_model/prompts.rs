@@ -48,6 +48,7 @@ impl Plain {
             since: self.now,
             facts: self.facts,
             head: Vec::new(),
+            answer: None,
         };
         let Admission::Attached(attachment) = self.core.attach(self.now, newcomer) else {
             panic!("not attached")

@@ -75,6 +75,8 @@ pub struct Newcomer {
     pub facts: PageFacts,
     /// Bytes to send ahead of everything else.
     pub head: Vec<u8>,
+    /// What it is shown instead of the recorded answer to the first hello; whole frames.
+    pub answer: Option<Vec<u8>>,
 }
 
 /// Whether a newcomer is attached.
@@ -170,7 +172,9 @@ impl Session {
         }
         let mut missing = 0;
         if let (Hello::Stands(record), Some(_)) = (&self.hello, cause) {
-            page.head.extend_from_slice(&record.answer);
+            let (before, recorded) = record.answer.split_at(record.answer_at);
+            page.head.extend_from_slice(before);
+            page.head.extend_from_slice(page.answer.as_deref().unwrap_or(recorded));
             missing = record.missing;
         }
         if let Some(end) = &mut self.end {

@@ -21,6 +21,8 @@ pub(super) struct Record {
     challenge: Vec<u8>,
     /// The server's answer, and what it said since the hello before that; whole frames.
     pub(super) answer: Vec<u8>,
+    /// Where in that the answer itself begins.
+    pub(super) answer_at: usize,
     /// How many messages between hello and answer were evicted before that came.
     pub(super) missing: u64,
 }
@@ -58,6 +60,14 @@ impl Session {
         }
     }
 
+    /// The server's answer to the first hello as it came, whole frames; empty where there is none.
+    pub fn recorded_answer(&self) -> &[u8] {
+        match &self.hello {
+            Hello::Stands(record) => &record.answer[record.answer_at..],
+            Hello::Wanted | Hello::Sent(_) => &[],
+        }
+    }
+
     /// The page said hello.
     pub fn hello(&mut self) -> HelloFate {
         if !matches!(self.hello, Hello::Wanted) {
@@ -66,7 +76,11 @@ impl Session {
         }
         let mut record = Record::default();
         let (oldest, before) = (self.log.base(), self.log.boundary());
-        self.log.copy(oldest.offset, before.offset, &mut record.challenge);
+        // what came behind a hello that was refused is no challenge
+        let challenged = *self.challenged.get_or_insert(before.offset);
+        if oldest.offset < challenged {
+            self.log.copy(oldest.offset, challenged, &mut record.challenge);
+        }
         self.log.pin(record.challenge.len());
         self.after_hello = before;
         self.hello = if self.policy.hello_answer {
@@ -77,6 +91,14 @@ impl Session {
         HelloFate::Forward
     }
 
+    /// The server refused the hello: the session still wants one.
+    pub fn hello_refused(&mut self) {
+        if let Hello::Sent(record) = &self.hello {
+            self.log.unpin(record.challenge.len());
+            self.hello = Hello::Wanted;
+        }
+    }
+
     /// The server's answer to the first hello is the message that starts at the newest boundary and ends here; call
     /// it before [`Self::received`] with `fin`. Pages that come later are shown it as it is, and what the server said
     /// between hello and answer before it.
@@ -85,7 +107,10 @@ impl Session {
             let base = self.log.base();
             let from = self.after_hello.offset.max(base.offset);
             record.missing = base.position.saturating_sub(self.after_hello.position);
-            self.log.copy(from, self.log.tail(), &mut record.answer);
+            self.log.copy(from, self.log.boundary().offset, &mut record.answer);
+            record.answer_at = record.answer.len();
+            self.log
+                .copy(self.log.boundary().offset, self.log.tail(), &mut record.answer);
             self.log.pin(record.answer.len());
             self.after_hello = Mark {
                 offset: self.log.tail(),

@@ -43,6 +43,8 @@ pub struct Session {
     /// The time to judge `last` came, and it was not meant to end the session.
     judged: bool,
     hello: Hello,
+    /// Offset before which the server spoke before any hello was said.
+    challenged: Option<u64>,
     /// The oldest message that a refresh may be sent: behind the hello record.
     after_hello: Mark,
     turn: Option<Mark>,
@@ -100,6 +102,7 @@ impl Session {
             elsewhere: None,
             judged: false,
             hello,
+            challenged: None,
             after_hello: Mark::default(),
             turn: None,
             running: false,

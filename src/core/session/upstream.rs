@@ -137,6 +137,11 @@ impl Session {
         self.set_running(now, true);
     }
 
+    /// Whether a turn runs.
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+
     /// The turn is over, and nobody is waited for any more.
     pub fn turn_ended(&mut self, now: Instant) {
         self.prompts_ended(now, None);

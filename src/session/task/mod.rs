@@ -53,6 +53,8 @@ pub(super) struct SessionTask {
     asking: Vec<oneshot::Sender<Vec<u8>>>,
     /// The browser whose page was attached last.
     browser: Option<Arc<Browser>>,
+    /// The rule by which the hello answer was recorded.
+    answer_rule: Option<usize>,
     /// How many whole messages upstream has sent, those that were dropped included.
     upstream_messages: u64,
     timer: Option<Pin<Box<Sleep>>>,
@@ -79,6 +81,7 @@ impl SessionTask {
             waiting: Vec::new(),
             asking: Vec::new(),
             browser: None,
+            answer_rule: None,
             upstream_messages: 0,
             timer: None,
             over: false,
@@ -159,6 +162,7 @@ impl SessionTask {
         let newcomer = Newcomer {
             since: attach.since,
             facts: attach.facts(),
+            answer: self.edited_answer(),
             head: std::mem::take(&mut attach.head),
         };
         match self.core.attach(now, newcomer) {

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use super::SessionTask;
-use crate::core::frame::{self, Opcode};
+use crate::core::frame::{self, Opcode, Sender};
 use crate::core::prompts::Answer;
 use crate::core::session::HelloFate;
 use crate::profile::{self, Role, Rule, Side};
 use crate::session::mailbox::Mail;
-use crate::session::page::{Message, kind, payload};
+use crate::session::page::{Message, kind, payload, payload_of};
 use crate::session::policy::first_is_hello;
 use crate::session::registry::Naming;
 
@@ -93,11 +93,15 @@ impl SessionTask {
             payload: &text,
         };
         let route = std::sync::Arc::clone(&self.route);
-        let Some(rule) = route.profile.rule(Side::Server, &looked_at) else {
+        let awaited = self.core.awaits_hello_answer();
+        let Some(rule) = route.profile.rule_for(Side::Server, &looked_at, awaited) else {
             return true;
         };
         match rule.role {
-            Role::HelloAnswer if self.core.awaits_hello_answer() => self.hello_answer(&text),
+            Role::HelloAnswer => {
+                self.answer_rule = Some(rule.number);
+                self.hello_answer(&text);
+            }
             Role::Heartbeat => {
                 self.answer_upstream(rule, &text);
                 return false;
@@ -116,7 +120,8 @@ impl SessionTask {
                     self.core.prompts_ended(now, id.as_deref());
                 }
             }
-            Role::HelloAnswer | Role::Hello | Role::Local | Role::PromptAnswer => {}
+            Role::HelloRefused => self.core.hello_refused(),
+            Role::Hello | Role::Local | Role::PromptAnswer => {}
         }
         true
     }
@@ -127,6 +132,22 @@ impl SessionTask {
         {
             upstream.send_text(&answer.fill(text));
         }
+    }
+
+    /// What a page that comes now is shown of the recorded answer, where its rule changes that.
+    pub(super) fn edited_answer(&self) -> Option<Vec<u8>> {
+        let rule = self
+            .answer_rule
+            .and_then(|number| self.route.profile.rules.get(number))?;
+        if rule.edit.is_empty() {
+            return None;
+        }
+        let mut text = Vec::new();
+        payload_of(self.core.recorded_answer(), Sender::Server, &mut text);
+        let edited = rule.edit.apply(&text, self.core.is_running())?;
+        let mut wire = Vec::new();
+        frame::write(&mut wire, Opcode::Text, &edited, None);
+        Some(wire)
     }
 
     fn hello_answer(&mut self, text: &[u8]) {

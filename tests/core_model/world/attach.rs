@@ -54,6 +54,7 @@ impl World {
             since: self.now,
             facts,
             head,
+            answer: None,
         };
         match (self.core.attach(self.now, newcomer), expected) {
             (Admission::Attached(it), Expected::Attached { cause, from, gap }) => {
