@@ -55,6 +55,11 @@ impl Cli {
 pub(crate) enum Command {
     /// Validate a configuration and say what it comes to, without binding anything
     Check(Settings),
+    /// List the built-in profiles, or print one as a starting point
+    Profiles {
+        /// Which to print
+        name: Option<String>,
+    },
     /// Run a demo agent with sessmux in front of it, and a page that shows both
     Demo {
         /// Where to listen

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use sessmux::config::{Config, ConfigErrors};
+use sessmux::profile::{BUILT_IN, built_in};
 use sessmux::server::Server;
 use sessmux::{demo, shutdown};
 use tracing_subscriber::EnvFilter;
@@ -47,12 +48,38 @@ fn main() -> ExitCode {
             }
             Err(error) => refuse(&error),
         },
+        Some(Command::Profiles { name }) => profiles(name.as_deref()),
         Some(Command::Demo { listen }) => serve(listen, async move { demo::run(listen, shutdown::on_signal()?).await }),
         None => match cli.settings.load() {
             Ok(config) => serve(config.listen, run(config)),
             Err(error) => refuse(&error),
         },
     }
+}
+
+/// Prints a built-in profile, or what each is for.
+fn profiles(name: Option<&str>) -> ExitCode {
+    // whoever closes the pipe early has read enough
+    let mut out = std::io::stdout();
+    match name {
+        None => {
+            for (name, text) in BUILT_IN {
+                let what = text.lines().next().unwrap_or_default().trim_start_matches("# ");
+                let _ = writeln!(out, "{name:14} {what}");
+            }
+        }
+        Some(name) => match built_in(name) {
+            Some(text) => drop(out.write_all(text.as_bytes())),
+            None => {
+                eprintln!(
+                    "profiles = {name:?}: is none of {}",
+                    BUILT_IN.map(|(name, _)| name).join(", ")
+                );
+                return USAGE.into();
+            }
+        },
+    }
+    ExitCode::SUCCESS
 }
 
 fn refuse(error: &ConfigErrors) -> ExitCode {

@@ -195,3 +195,41 @@ fn an_empty_variable_names_no_file() {
     let variables = [("SESSMUX_CONFIG", ""), ("SESSMUX_UPSTREAM", "http://127.0.0.1:8000")];
     assert_eq!(said(&sessmux(&variables, &["check"])).0, Some(0));
 }
+
+#[test]
+fn built_in_profiles_are_listed_printed_and_used_by_name() {
+    let (code, out, _) = said(&sessmux(&[], &["profiles"]));
+    assert_eq!(code, Some(0));
+    assert!(
+        out.lines()
+            .any(|line| line.starts_with("connectonion  ") && line.contains("0.8.5")),
+        "{out}"
+    );
+    let (code, text, _) = said(&sessmux(&[], &["profiles", "connectonion"]));
+    assert_eq!(code, Some(0));
+    assert!(text.contains("role = \"prompt\""), "{text}");
+    let (code, _, err) = said(&sessmux(&[], &["profiles", "other"]));
+    assert_eq!(code, Some(64));
+    assert!(err.contains("is none of connectonion"), "{err}");
+
+    let given = [
+        "check",
+        "--upstream",
+        "http://127.0.0.1:8000",
+        "--profile",
+        "connectonion",
+    ];
+    let (code, out, err) = said(&sessmux(&[], &given));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(
+        out.contains("route /ws\n") && out.contains("key = answer:/session_id|first:/session_id\n"),
+        "{out}"
+    );
+    let (code, out, err) = said(&sessmux(&[], &[&given[..], &["--key", "query:session"]].concat()));
+    assert_eq!(code, Some(0));
+    assert!(out.contains("key = query:session\n"), "{out}");
+    assert!(err.contains("tunnel rules count only"), "{err}");
+    let (code, out, _) = said(&sessmux(&[], &[&given[..], &["--key", "first:/room"]].concat()));
+    assert_eq!(code, Some(0));
+    assert!(out.contains("key = first:/room\n"), "{out}");
+}

@@ -305,3 +305,34 @@ async fn only_the_newest_full_state_is_replayed() {
     }
     assert_eq!(page.text().await, sync(19));
 }
+
+#[tokio::test]
+async fn a_tunnel_is_nobodys_session_and_nothing_in_it_is_looked_into() {
+    let mut agent = Agent::start().await;
+    let rules = "[[rule]]\nfrom = \"client\"\nframe = 1\nwhen = { \"/type\" = \"SEAL\" }\nrole = \"tunnel\"\n\
+                 [[rule]]\nfrom = \"client\"\ntext = \"^noise\"\nrole = \"ignore\"\n";
+    let mut route = route(agent.address, vec![KeySource::First("/s".into())]);
+    route.profile = Profile::parse(rules).unwrap();
+    let proxy = Proxy::start(route).await;
+    let mut page = proxy.page("/ws").await;
+    page.send(r#"{"type":"open","s":1}"#).await;
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, r#"{"type":"open","s":1}"#);
+    let sealed = r#"{"type":"SEAL","s":1}"#;
+    for _ in 0..2 {
+        let mut tunnel = proxy.page("/ws").await;
+        tunnel.send(sealed).await;
+        let mut end = agent.connection().await;
+        assert_eq!(end.text().await, sealed);
+        tunnel.send("noise, for all that sessmux knows").await;
+        assert_eq!(end.text().await, "noise, for all that sessmux knows");
+        end.send("answer").await;
+        assert_eq!(tunnel.text().await, "answer");
+        tunnel.leave().await;
+        assert_eq!(end.close_code().await, Some(1001), "it ends with its page");
+    }
+    // the session of that id is where it was, and looked into
+    page.send("noise").await;
+    page.send("signal").await;
+    assert_eq!(server.text().await, "signal");
+}

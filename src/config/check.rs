@@ -135,6 +135,9 @@ impl Config {
         }
         for route in &self.routes {
             let mut warn = |what: &str| warnings.push(format!("route {}: {what}", route.path));
+            if route.profile.has(Role::Tunnel) && !waits_for_first(route) {
+                warn("the profile's tunnel rules count only where the key has a first: part");
+            }
             if route.grace.is_zero() {
                 warn("grace = \"0\" ends a session with its page: no reload finds it again");
             }

@@ -10,7 +10,7 @@ use super::file::File;
 use super::settings::{Given, Layer, Place};
 use super::{Config, ConfigError, ConfigErrors, Flags, KeyPart, KeySource, Origin, PathPattern, Route, Upstream};
 use super::{check, units, values};
-use crate::profile::{Profile, Role};
+use crate::profile::{BUILT_IN, Profile, Role, built_in};
 
 /// Where to listen, if not told otherwise: on this machine only.
 const LISTEN: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 8080);
@@ -98,12 +98,11 @@ impl Loader {
         let public_origins = self.values(&defaults, "public_origin", str::parse::<Origin>);
         let allow_origins = self.values(&defaults, "allow_origin", str::parse::<Origin>);
         let routes = if routes.is_empty() {
-            let every_path = PathPattern::any();
-            vec![Arc::new(self.route(every_path, &defaults))]
+            vec![Arc::new(self.route(None, &defaults))]
         } else {
             let route = |(index, route): (usize, &Layer)| {
                 let path = self.path(index, route);
-                Arc::new(self.route(path, &[route, flags, environment, file]))
+                Arc::new(self.route(Some(path), &[route, flags, environment, file]))
             };
             routes.iter().enumerate().map(route).collect()
         };
@@ -116,10 +115,29 @@ impl Loader {
         }
     }
 
-    fn route(&mut self, path: PathPattern, layers: &[&Layer]) -> Route {
-        let default = Route::one_to_one(path, self.upstream(layers));
-        let key = self.values(layers, "key", str::parse::<KeyPart>);
+    /// A route; without a path of its own it has its profile's, else every path.
+    fn route(&mut self, path: Option<PathPattern>, layers: &[&Layer]) -> Route {
         let profile = self.profile(layers);
+        let own = profile
+            .path
+            .iter()
+            .find_map(|path| self.of_profile(&profile, "path", path, &PathPattern::parse));
+        let path = path.or(own).unwrap_or_else(PathPattern::any);
+        let default = Route::one_to_one(path, self.upstream(layers));
+        let key = self.values(layers, "key", str::parse::<KeyPart>).or_else(|| {
+            let parts = profile.key.as_ref()?;
+            let parts = parts
+                .iter()
+                .filter_map(|part| self.of_profile(&profile, "key", part, &str::parse::<KeyPart>));
+            Some(parts.collect())
+        });
+        let mut replay = |name, own: &Option<String>, default| {
+            own.as_ref()
+                .and_then(|mode| self.of_profile(&profile, name, mode, &values::replay))
+                .unwrap_or(default)
+        };
+        let replay_refresh = replay("replay_refresh", &profile.replay_refresh, default.replay_refresh);
+        let replay_blip = replay("replay_blip", &profile.replay_blip, default.replay_blip);
         let (idle, open) = if profile.has(Role::TurnEnd) || profile.has(Role::Prompt) {
             TURN_GRACE
         } else {
@@ -130,8 +148,8 @@ impl Loader {
         Route {
             key: key.unwrap_or_else(default_key),
             profile,
-            replay_refresh: self.value(layers, "replay_refresh", default.replay_refresh, values::replay),
-            replay_blip: self.value(layers, "replay_blip", default.replay_blip, values::replay),
+            replay_refresh: self.value(layers, "replay_refresh", replay_refresh, values::replay),
+            replay_blip: self.value(layers, "replay_blip", replay_blip, values::replay),
             blip_1006: self.value(layers, "blip", default.blip_1006, values::blip),
             grace,
             grace_open,
@@ -180,7 +198,11 @@ impl Loader {
         };
         let mut profile = Profile::default();
         for name in &given.values {
-            match read_profile(&self.relative(given.place, Path::new(name))) {
+            let read = match built_in(name) {
+                Some(text) => Profile::parse(text).map_err(|errors| errors.iter().map(ToString::to_string).collect()),
+                None => read_profile(&self.relative(given.place, Path::new(name))),
+            };
+            match read {
                 Ok(read) => profile = read,
                 Err(reasons) => {
                     for reason in reasons {
@@ -190,6 +212,24 @@ impl Loader {
             }
         }
         profile
+    }
+
+    /// What a profile says where nothing is configured.
+    fn of_profile<T>(
+        &mut self,
+        profile: &Profile,
+        name: &str,
+        text: &str,
+        parse: &impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let parsed = parse(text).map_err(|reason| {
+            self.error(ConfigError {
+                field: format!("profile {}: {name}", profile.name),
+                value: Some(text.to_owned()),
+                reason,
+            });
+        });
+        parsed.ok()
     }
 
     /// The value of a setting that has one; the default where none was given, or none that can be used.
@@ -270,7 +310,10 @@ fn default_key() -> Vec<KeyPart> {
 fn read_profile(path: &Path) -> Result<Profile, Vec<String>> {
     let file = path.display();
     let text = fs::read_to_string(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => vec![format!("there is no file {file}, and no built-in profiles exist yet")],
+        io::ErrorKind::NotFound => {
+            let names = BUILT_IN.map(|(name, _)| name).join(", ");
+            vec![format!("there is no file {file}; built in are {names}")]
+        }
         _ => vec![unreadable(&error)],
     })?;
     Profile::parse(&text).map_err(|errors| errors.iter().map(|error| format!("{file}:{error}")).collect())

@@ -62,7 +62,13 @@ pub(super) static SETTINGS: [Setting; 18] = {
             ..one("path", "", Route, "PATTERN", "")
         },
         many("key", "key", Both, "SOURCE", KEY),
-        one("profile", "profile", Both, "FILE", "What messages mean: a profile file"),
+        one(
+            "profile",
+            "profile",
+            Both,
+            "NAME|FILE",
+            "What messages mean: a built-in profile (sessmux profiles) or a file",
+        ),
         one("replay_refresh", "replay-refresh", Both, "MODE", REPLAY_REFRESH),
         one("replay_blip", "replay-blip", Both, "MODE", REPLAY_BLIP),
         one("blip", "blip", Both, "CODE", BLIP),

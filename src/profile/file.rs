@@ -25,6 +25,10 @@ pub struct ProfileError {
 struct ProfileTable {
     #[serde(default)]
     name: String,
+    path: Option<String>,
+    key: Option<Vec<String>>,
+    replay_refresh: Option<String>,
+    replay_blip: Option<String>,
     #[serde(default)]
     rule: Vec<RuleTable>,
 }
@@ -72,6 +76,10 @@ impl Profile {
         if compiler.errors.is_empty() {
             Ok(Self {
                 name: table.name,
+                path: table.path,
+                key: table.key,
+                replay_refresh: table.replay_refresh,
+                replay_blip: table.replay_blip,
                 rules,
             })
         } else {
@@ -125,6 +133,12 @@ impl Compiler<'_> {
                 field("role")
             );
             self.error(rule.role.span().start, reason);
+        }
+        if let (Some((Role::Tunnel, _)), None) = (role, &rule.frame) {
+            self.error(
+                rule.role.span().start,
+                format!("{} = \"tunnel\": needs frame = 1", field("role")),
+            );
         }
         let kinds = [("text", Kind::Text), ("binary", Kind::Binary)];
         let kind = rule.kind.and_then(|kind| self.one_of(&field("kind"), &kind, &kinds));
@@ -183,7 +197,16 @@ impl Compiler<'_> {
         });
         let frame = rule.frame.and_then(|frame| {
             let given = u64::try_from(*frame.get_ref()).ok().filter(|&number| number > 0);
-            self.compiled(&field("frame"), &frame, given.ok_or("counts from 1".into()))
+            let given = given.ok_or("counts from 1".into());
+            let tunnel = matches!(role, Some((Role::Tunnel, _)));
+            let given = given.and_then(|number| {
+                if tunnel && number > 1 {
+                    Err("a tunnel begins at once".into())
+                } else {
+                    Ok(number)
+                }
+            });
+            self.compiled(&field("frame"), &frame, given)
         });
         let edit = self.edit(
             index,
@@ -345,7 +368,7 @@ mod tests {
             errors(text),
             [
                 "2: rule[0].from = \"page\": one of client, server",
-                "4: rule[0].role = \"helo\": one of hello, hello-answer, hello-refused, heartbeat, local, ignore, latest, prompt, \
+                "4: rule[0].role = \"helo\": one of hello, hello-answer, hello-refused, heartbeat, tunnel, local, ignore, latest, prompt, \
                  prompt-answer, prompt-end, turn-start, turn-end",
                 "3: rule[0].when = \"type\": a JSON pointer begins with /",
                 "8: rule[1].role = \"hello\": the server does not say this",
@@ -379,6 +402,8 @@ mod tests {
         assert!(one("role = \"ignore\"\nframe = 1\nkind = \"ping\"").contains("one of text, binary"));
         assert!(one("role = \"ignore\"\npresent = [\"a\"]").contains("rule[0].present = \"a\": a JSON pointer"));
         assert!(one("role = \"local\"\nframe = 1").contains("needs an answer"));
+        assert!(one("role = \"tunnel\"\ntext = \"a\"").contains("needs frame = 1"));
+        assert!(one("role = \"tunnel\"\nframe = 2").contains("begins at once"));
         let unchanged = "only recorded answers are changed";
         assert!(one("role = \"hello\"\nframe = 1\nset = { \"/a\" = 1 }").contains(unchanged));
         assert!(one("role = \"hello\"\nframe = 1\nremove = [\"/a\"]").contains(unchanged));

@@ -1,11 +1,13 @@
 //! Profiles: declarative rules that say what the messages of one agent protocol mean. Pure.
 
+mod builtin;
 mod edit;
 mod file;
 pub mod pointer;
 mod rule;
 mod template;
 
+pub use builtin::{BUILT_IN, built_in};
 pub use edit::Edit;
 pub use file::ProfileError;
 pub use rule::{Kind, Message, Role, Rule, Side};
@@ -16,6 +18,14 @@ pub use template::Template;
 pub struct Profile {
     /// Its name, for logs.
     pub name: String,
+    /// The path pattern of its route, where none is configured.
+    pub path: Option<String>,
+    /// The parts of the session key, where none are configured.
+    pub key: Option<Vec<String>>,
+    /// What a reloaded page is sent, where that is not configured.
+    pub replay_refresh: Option<String>,
+    /// What a page is sent whose connection was cut, where that is not configured.
+    pub replay_blip: Option<String>,
     /// Rules in order; the first that matches gives a message its role.
     pub rules: Vec<Rule>,
 }

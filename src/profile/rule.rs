@@ -63,6 +63,8 @@ pub enum Role {
     HelloRefused,
     /// It asks whether this side lives: answered here, attached or not; neither forwarded nor kept.
     Heartbeat,
+    /// From here on nothing is looked into, and there is no session: as a page's first message only.
+    Tunnel,
     /// A request that sessmux answers itself.
     Local,
     /// Swallowed.
@@ -83,11 +85,12 @@ pub enum Role {
 
 impl Role {
     /// Every role with its name and whose messages may have it; `None` is either side's.
-    pub const ALL: [(&'static str, Self, Option<Side>); 12] = [
+    pub const ALL: [(&'static str, Self, Option<Side>); 13] = [
         ("hello", Self::Hello, Some(Side::Client)),
         ("hello-answer", Self::HelloAnswer, Some(Side::Server)),
         ("hello-refused", Self::HelloRefused, Some(Side::Server)),
         ("heartbeat", Self::Heartbeat, None),
+        ("tunnel", Self::Tunnel, Some(Side::Client)),
         ("local", Self::Local, Some(Side::Client)),
         ("ignore", Self::Ignore, None),
         ("latest", Self::Latest, Some(Side::Server)),

@@ -19,7 +19,7 @@ use super::request::Shared;
 use super::upgrade::{accepted, refused};
 use crate::config::{Captures, Route};
 use crate::core::close::{self, Close};
-use crate::profile::{Message, Role, Side};
+use crate::profile::{Message, Profile, Role, Side};
 use crate::session::attach::Attach;
 use crate::session::browser::Browser;
 use crate::session::key::{Key, Owner};
@@ -93,7 +93,7 @@ impl Newcomer {
 
     /// Reads the first message, in which the key is; then finds or creates the session.
     pub(super) async fn first_message(
-        self,
+        mut self,
         upgraded: OnUpgrade,
         permit: OwnedSemaphorePermit,
         answered: Option<HeaderValue>,
@@ -107,6 +107,14 @@ impl Newcomer {
             Ok(first) => first,
             Err(close) => return self.turn_away(*attach, &close),
         };
+        if self.route.profile.role(Side::Client, &Message::text(&first)) == Some(Role::Tunnel) {
+            // nothing is looked into, and nobody comes back to it
+            self.route = Arc::new(Route {
+                key: Vec::new(),
+                profile: Profile::default(),
+                ..(*self.route).clone()
+            });
+        }
         let key = match self.key(Some(&first)) {
             Ok(key) => key,
             Err(missing) => {

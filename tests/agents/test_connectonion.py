@@ -61,8 +61,7 @@ def host(request, tmp_path_factory):
 def mux(host, tmp_path_factory):
     """sessmux in front of it."""
     config = tmp_path_factory.mktemp("config") / "sessmux.toml"
-    profile = HERE / "connectonion.toml"
-    config.write_text(f'[[route]]\npath = "/ws"\nkey = ["first:/session_id"]\nprofile = "{profile}"\n')
+    config.write_text('profile = "connectonion"\n')
     server = sessmux(host.port, config)
     yield server
     server.stop()
@@ -195,6 +194,37 @@ def test_the_older_tab_is_told(host, browser, tag):
     assert second.until("approval_needed")[-1] == asked
     assert first.closed().code == 4001
     approve(second, asked)
+    assert host.effects().count(f"make {tag}") == 1
+
+
+def test_the_server_names_a_session_that_its_page_did_not(host, browser, tag):
+    """A page without an id is given one, and finds its session by that."""
+    before = host.sockets()
+    page = browser.open("/ws")
+    hello = host.hello(tag)
+    del hello["session_id"]
+    page.send(hello)
+    session = page.until("CONNECTED")[-1]["session_id"]
+    asked = prompt(page, tag)
+    page.close(1001)
+    page = open_page(browser, host, session)
+    assert page.until("approval_needed")[-1] == asked
+    approve(page, asked)
+    assert host.effects().count(f"make {tag}") == 1
+    assert host.sockets() == before + 1
+
+
+def test_a_probe_is_no_session(host, browser, tag):
+    """What asks for a session's state goes to the server on its own connection, and disturbs nothing."""
+    page = open_page(browser, host, tag)
+    asked = prompt(page, tag)
+    before = host.sockets()
+    probe = browser.open("/ws")
+    probe.send({"type": "SESSION_STATUS", "session": {"session_id": tag}})
+    assert probe.until("SESSION_STATUS")
+    probe.close(1000)
+    assert host.sockets() == before + 1
+    approve(page, asked)
     assert host.effects().count(f"make {tag}") == 1
 
 

@@ -121,7 +121,7 @@ impl SessionTask {
                 }
             }
             Role::HelloRefused => self.core.hello_refused(),
-            Role::Hello | Role::Local | Role::PromptAnswer => {}
+            Role::Hello | Role::Local | Role::PromptAnswer | Role::Tunnel => {}
         }
         true
     }
