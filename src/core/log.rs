@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use super::frame::{self, Header, MAX_HEADER, Sender};
+use super::frame::{self, Header, MAX_HEADER, Opcode, Sender};
 
 /// Smallest and largest slab, in bytes.
 const SLAB: (usize, usize) = (256, 64 * 1024);
@@ -368,6 +368,18 @@ impl Log {
             // nothing of a slab that a hole follows, where `from` lies in that
             out.extend_from_slice(slab.bytes.get(first..last).unwrap_or_default());
         }
+    }
+
+    /// The beginning of the payload of the message that starts at `start`, as much as lies in one piece; whether that is
+    /// all; and its first frame's opcode.
+    pub fn beginning(&self, start: u64) -> (&[u8], bool, Opcode) {
+        let header = self.header(start);
+        let (from, end) = (start + header.size as u64, start + header.total());
+        let index = self.slabs.partition_point(|slab| slab.end() <= from);
+        let here = self.slabs.get(index).filter(|_| from < end).map_or(&[][..], |slab| {
+            &slab.bytes[(from - slab.start) as usize..(end.min(slab.end()) - slab.start) as usize]
+        });
+        (here, header.fin && here.len() as u64 == end - from, header.opcode)
     }
 
     /// Appends the payload of the message that starts at `start`, all of whose frames were pushed.

@@ -10,8 +10,10 @@ mod template;
 pub use builtin::{BUILT_IN, built_in};
 pub use edit::Edit;
 pub use file::ProfileError;
-pub use rule::{Kind, Message, Role, Rule, Side};
+pub use rule::{Kind, Message, Role, Rule, Side, Undecided};
 pub use template::Template;
+
+use rule::Look;
 
 /// A compiled profile.
 #[derive(Debug, Clone, Default)]
@@ -52,24 +54,27 @@ impl Profile {
         self.rules.iter().find_map(|rule| rule.send.as_deref())
     }
 
-    /// The first rule that matches a message of `side`; one that none matches is plain.
-    #[must_use]
-    pub fn rule(&self, side: Side, message: &Message<'_>) -> Option<&Rule> {
-        self.rule_for(side, message, true)
+    /// The first rule that matches a message of `side`; one that none matches is plain. Rules for answers to the hello
+    /// hold only while one is awaited.
+    ///
+    /// # Errors
+    ///
+    /// Of a message that is not whole, more has to be seen.
+    pub fn rule_for(&self, side: Side, message: &Message<'_>, awaited: bool) -> Result<Option<&Rule>, Undecided> {
+        let holds = |rule: &&Rule| awaited || !matches!(rule.role, Role::HelloAnswer | Role::HelloRefused);
+        let mut look = Look::new(message);
+        for rule in self.rules.iter().filter(|rule| rule.from == side).filter(holds) {
+            if rule.matches(&mut look)? {
+                return Ok(Some(rule));
+            }
+        }
+        Ok(None)
     }
 
-    /// As [`Self::rule`]; rules for answers to the hello hold only while one is awaited.
-    #[must_use]
-    pub fn rule_for(&self, side: Side, message: &Message<'_>, hello_awaited: bool) -> Option<&Rule> {
-        let holds = |rule: &&Rule| hello_awaited || !matches!(rule.role, Role::HelloAnswer | Role::HelloRefused);
-        let mut rules = self.rules.iter().filter(|rule| rule.from == side).filter(holds);
-        rules.find(|rule| rule.matches(message))
-    }
-
-    /// The role of a message of `side`.
+    /// The role of a whole message of `side`.
     #[must_use]
     pub fn role(&self, side: Side, message: &Message<'_>) -> Option<Role> {
-        self.rule(side, message).map(|rule| rule.role)
+        self.rule_for(side, message, true).ok().flatten().map(|rule| rule.role)
     }
 }
 

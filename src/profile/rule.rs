@@ -107,7 +107,7 @@ impl Role {
     }
 }
 
-/// A whole message, as rules look at it.
+/// A message, as rules look at it.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
     /// Text or binary.
@@ -116,6 +116,8 @@ pub struct Message<'a> {
     pub number: u64,
     /// In clear.
     pub payload: &'a [u8],
+    /// Whether that is all of it, and not its beginning alone.
+    pub whole: bool,
 }
 
 impl<'a> Message<'a> {
@@ -125,7 +127,52 @@ impl<'a> Message<'a> {
             kind: Kind::Text,
             number: 1,
             payload,
+            whole: true,
         }
+    }
+}
+
+/// The beginning of a message is not enough to tell its role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undecided;
+
+/// What was found in a message so far: a pointer that several rules ask for is followed once.
+pub(super) struct Look<'a, 'p> {
+    message: &'a Message<'a>,
+    found: Vec<(&'p str, Option<Value>)>,
+}
+
+impl<'a, 'p> Look<'a, 'p> {
+    pub(super) fn new(message: &'a Message<'a>) -> Self {
+        let found = Vec::new();
+        Self { message, found }
+    }
+
+    fn find(&mut self, at: &'p str) -> Result<Option<&Value>, Undecided> {
+        let known = self.found.iter().position(|(known, _)| *known == at);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let value = pointer::find(self.message.payload, at);
+                // a number may go on behind what is there
+                if !self.message.whole && !matches!(value, Some(Value::String(_) | Value::Bool(_))) {
+                    return Err(Undecided);
+                }
+                self.found.push((at, value));
+                self.found.len() - 1
+            }
+        };
+        Ok(self.found[index].1.as_ref())
+    }
+
+    fn is_there(&self, at: &str) -> Result<bool, Undecided> {
+        let there = pointer::is_there(self.message.payload, at);
+        self.decided(there).then_some(there).ok_or(Undecided)
+    }
+
+    /// What is found stays found, whatever comes behind it.
+    fn decided(&self, found: bool) -> bool {
+        self.message.whole || found
     }
 }
 
@@ -135,16 +182,37 @@ impl Rule {
         self.id.as_ref().and_then(|at| pointer::find_key(payload, at))
     }
 
-    pub(super) fn matches(&self, message: &Message<'_>) -> bool {
-        let has_one = |(at, wanted): &(String, Vec<Value>)| {
-            pointer::find(message.payload, at).is_some_and(|value| wanted.iter().any(|wanted| equal(&value, wanted)))
-        };
-        // what costs least comes first
-        self.kind.is_none_or(|kind| kind == message.kind)
-            && self.frame.is_none_or(|frame| frame == message.number)
-            && self.when.iter().all(has_one)
-            && self.present.iter().all(|at| pointer::is_there(message.payload, at))
-            && self.text.as_ref().is_none_or(|text| text.is_match(message.payload))
+    /// Whether the message itself is needed for what is to be done.
+    pub fn needs_text(&self) -> bool {
+        self.id.is_some() || self.answer.is_some() || self.role == Role::HelloAnswer
+    }
+
+    /// What costs least is looked at first.
+    pub(super) fn matches<'p>(&'p self, look: &mut Look<'_, 'p>) -> Result<bool, Undecided> {
+        let message = look.message;
+        if self.kind.is_some_and(|kind| kind != message.kind) || self.frame.is_some_and(|frame| frame != message.number)
+        {
+            return Ok(false);
+        }
+        let mut undecided = self.text.is_some() && !message.whole;
+        for (at, wanted) in &self.when {
+            match look.find(at) {
+                Ok(Some(value)) if wanted.iter().any(|wanted| equal(value, wanted)) => {}
+                Ok(_) => return Ok(false),
+                Err(Undecided) => undecided = true,
+            }
+        }
+        for at in &self.present {
+            match look.is_there(at) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(Undecided) => undecided = true,
+            }
+        }
+        if undecided {
+            return Err(Undecided);
+        }
+        Ok(self.text.as_ref().is_none_or(|text| text.is_match(message.payload)))
     }
 }
 
@@ -163,7 +231,7 @@ mod tests {
 
     fn matching(conditions: &str, message: &Message<'_>) -> bool {
         let text = format!("[[rule]]\nfrom = \"server\"\nrole = \"ignore\"\n{conditions}\n");
-        Profile::parse(&text).unwrap().rule(Side::Server, message).is_some()
+        Profile::parse(&text).unwrap().role(Side::Server, message).is_some()
     }
 
     fn text(conditions: &str, payload: &str) -> bool {
@@ -209,6 +277,7 @@ mod tests {
             kind: Kind::Binary,
             number: 3,
             payload: b"\xff\x01",
+            whole: true,
         };
         assert!(matching("kind = \"binary\"", &binary) && !matching("kind = \"text\"", &binary));
         assert!(matching("frame = 3", &binary) && !matching("frame = 1", &binary));
@@ -217,5 +286,28 @@ mod tests {
             !matching("kind = \"binary\"\nframe = 1", &binary),
             "all conditions together"
         );
+    }
+
+    #[test]
+    fn a_beginning_tells_what_it_can() {
+        let profile = Profile::parse(
+            "[[rule]]\nfrom = \"server\"\nwhen = { \"/type\" = \"a\", \"/n\" = 1 }\nrole = \"ignore\"\n\
+             [[rule]]\nfrom = \"server\"\nwhen = { \"/type\" = \"b\" }\nrole = \"latest\"\n\
+             [[rule]]\nfrom = \"server\"\ntext = \"end$\"\nrole = \"turn-end\"\n",
+        )
+        .unwrap();
+        let role = |payload: &str| {
+            let message = Message {
+                whole: false,
+                ..Message::text(payload.as_bytes())
+            };
+            let rule = profile.rule_for(Side::Server, &message, true);
+            rule.map(|rule| rule.map(|rule| rule.role))
+        };
+        assert_eq!(role(r#"{"type":"b","all":"#), Ok(Some(Role::Latest)));
+        // perhaps 12, perhaps something else, perhaps an end
+        assert_eq!(role(r#"{"type":"a","n":1"#), Err(Undecided));
+        assert_eq!(role(r#"{"ty"#), Err(Undecided));
+        assert_eq!(role(r#"{"type":"c","#), Err(Undecided));
     }
 }

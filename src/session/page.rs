@@ -124,6 +124,21 @@ impl Page {
     }
 }
 
+/// Bytes of a client message that are unmasked to begin with: more than what most rules look at.
+const BEGINNING: usize = 4096;
+
+/// Appends the beginning of the payload of a whole client message, unmasked; whether that is all of it.
+pub(super) fn beginning(message: &[u8], out: &mut Vec<u8>) -> bool {
+    let Ok(Some(header)) = frame::parse(message, Sender::Client) else {
+        return false;
+    };
+    let frame = &message[header.size..header.total() as usize];
+    let some = &frame[..frame.len().min(BEGINNING)];
+    out.extend_from_slice(some);
+    frame::apply_mask(out, header.mask.unwrap_or_default(), 0);
+    header.fin && some.len() == frame.len()
+}
+
 /// The kind of a whole message, of either side, as its first frame says.
 pub(super) fn kind(message: &[u8]) -> Kind {
     // the low bits are the opcode (RFC 6455 section 5.2)

@@ -71,6 +71,7 @@ async fn until(
                                 kind: kind(&message),
                                 number,
                                 payload: &text,
+                                whole: true,
                             };
                             if wanted(&it) {
                                 return Ok(text);

@@ -6,9 +6,9 @@ use super::SessionTask;
 use crate::core::frame::{self, Opcode, Sender};
 use crate::core::prompts::Answer;
 use crate::core::session::HelloFate;
-use crate::profile::{self, Role, Rule, Side};
+use crate::profile::{self, Kind, Role, Rule, Side};
 use crate::session::mailbox::Mail;
-use crate::session::page::{Message, kind, payload, payload_of};
+use crate::session::page::{Message, beginning, kind, payload, payload_of};
 use crate::session::policy::first_is_hello;
 use crate::session::registry::Naming;
 
@@ -21,13 +21,23 @@ impl SessionTask {
             return self.forward(message, is_hello);
         }
         let mut text = Vec::new();
-        payload(message, &mut text);
-        let looked_at = profile::Message {
-            kind: kind(message),
-            number,
-            payload: &text,
+        let whole = beginning(message, &mut text);
+        let look = |text: &[u8], whole: bool| {
+            let looked_at = profile::Message {
+                kind: kind(message),
+                number,
+                payload: text,
+                whole,
+            };
+            profile.rule_for(Side::Client, &looked_at, true)
         };
-        let rule = profile.rule(Side::Client, &looked_at);
+        let mut rule = look(&text, whole);
+        if !whole && !matches!(rule, Ok(rule) if rule.is_none_or(|rule| !rule.needs_text())) {
+            text.clear();
+            payload(message, &mut text);
+            rule = look(&text, true);
+        }
+        let rule = rule.unwrap_or(None);
         let is_hello = !profile.has(Role::Hello) && number == 1 && first_is_hello(&self.route);
         match rule.map(|rule| rule.role) {
             Some(Role::Heartbeat | Role::Local) => {
@@ -83,20 +93,34 @@ impl SessionTask {
     /// A message of the server is complete and not yet committed; whether it goes into the log.
     pub(super) fn server_message(&mut self, now: Instant) -> bool {
         self.upstream_messages += 1;
-        let (start, number) = (self.core.log().boundary().offset, self.upstream_messages);
-        let (mut first, mut text) = (Vec::with_capacity(1), Vec::new());
-        self.core.log().copy(start, start + 1, &mut first);
-        self.core.log().payload(start, &mut text);
+        let (log, awaited) = (self.core.log(), self.core.awaits_hello_answer());
+        let start = log.boundary().offset;
+        let (beginning, whole, opcode) = log.beginning(start);
         let looked_at = profile::Message {
-            kind: kind(&first),
-            number,
-            payload: &text,
+            kind: if opcode == Opcode::Text {
+                Kind::Text
+            } else {
+                Kind::Binary
+            },
+            number: self.upstream_messages,
+            payload: beginning,
+            whole,
         };
         let route = std::sync::Arc::clone(&self.route);
-        let awaited = self.core.awaits_hello_answer();
-        let Some(rule) = route.profile.rule_for(Side::Server, &looked_at, awaited) else {
-            return true;
-        };
+        let mut text = Vec::new();
+        let rule = route.profile.rule_for(Side::Server, &looked_at, awaited).or_else(|_| {
+            log.payload(start, &mut text);
+            let looked_at = profile::Message {
+                payload: &text,
+                whole: true,
+                ..looked_at
+            };
+            route.profile.rule_for(Side::Server, &looked_at, awaited)
+        });
+        let Ok(Some(rule)) = rule else { return true };
+        if rule.needs_text() && text.is_empty() {
+            log.payload(start, &mut text);
+        }
         match rule.role {
             Role::HelloAnswer => {
                 self.answer_rule = Some(rule.number);
