@@ -103,11 +103,15 @@ impl Newcomer {
         };
         attach.permit = Some(permit);
         let first = pending::first_message(&mut attach, self.route.max_message);
-        let first = match self.unless_stopping(first).await {
+        let (kind, first) = match self.unless_stopping(first).await {
             Ok(first) => first,
             Err(close) => return self.turn_away(*attach, &close),
         };
-        if self.route.profile.role(Side::Client, &Message::text(&first)) == Some(Role::Tunnel) {
+        let looked_at = Message {
+            kind,
+            ..Message::text(&first)
+        };
+        if self.route.profile.role(Side::Client, &looked_at) == Some(Role::Tunnel) {
             // nothing is looked into, and nobody comes back to it
             self.route = Arc::new(Route {
                 key: Vec::new(),
@@ -123,7 +127,7 @@ impl Newcomer {
                 return self.turn_away(*attach, &close);
             }
         };
-        let is_hello = !self.route.profile.has(Role::Hello) || self.is_hello(&Message::text(&first));
+        let is_hello = !self.route.profile.has(Role::Hello) || self.is_hello(&looked_at);
         match self.shared.sessions.open(&key, &self.route, self.offer.clone()).await {
             Ok(opened) if opened.protocol == answered => self.deliver(key, opened, attach, is_hello).await,
             Ok(opened) => {

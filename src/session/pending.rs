@@ -9,7 +9,7 @@ use super::attach::Attach;
 use super::page::{kind, payload};
 use crate::core::close::{self, Close};
 use crate::core::frame::{self, Opcode, Sender};
-use crate::profile;
+use crate::profile::{self, Kind};
 use crate::transport::reader::{Event, FrameReader};
 
 /// A page has this long to say its first message, on a route whose key is in it.
@@ -17,8 +17,8 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(5);
 /// And this long to say its hello.
 const HELLO: Duration = Duration::from_secs(10);
 
-/// Reads on until the first message is whole, and returns its payload; `attach.unread` keeps the bytes as they came.
-pub async fn first_message(attach: &mut Attach, max_message: usize) -> Result<Vec<u8>, Close> {
+/// Reads on until the first message is whole, and returns its kind and payload; `attach.unread` keeps the bytes as they came.
+pub async fn first_message(attach: &mut Attach, max_message: usize) -> Result<(Kind, Vec<u8>), Close> {
     let late = "no first message in time; this route's key is in it, so its server cannot speak first";
     until(attach, max_message, FIRST_MESSAGE, late, |_| true).await
 }
@@ -42,7 +42,7 @@ async fn until(
     within: Duration,
     late: &'static str,
     wanted: impl Fn(&profile::Message<'_>) -> bool,
-) -> Result<Vec<u8>, Close> {
+) -> Result<(Kind, Vec<u8>), Close> {
     let reading = async {
         let gone = |_| Close::default();
         attach
@@ -74,7 +74,7 @@ async fn until(
                                 whole: true,
                             };
                             if wanted(&it) {
-                                return Ok(text);
+                                return Ok((it.kind, text));
                             }
                             message.clear();
                         }

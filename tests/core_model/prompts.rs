@@ -7,7 +7,7 @@ use sessmux::core::cause::{PageFacts, Parting};
 use sessmux::core::frame::{self, Opcode, Sender};
 use sessmux::core::log::Bounds;
 use sessmux::core::prompts::Answer;
-use sessmux::core::session::{Admission, Due, Newcomer, Session};
+use sessmux::core::session::{Admission, Due, Newcomer, Session, UpstreamEnd};
 use sessmux::core::{Policy, ReplayMode};
 
 use super::interleavings::POLICY;
@@ -300,4 +300,19 @@ fn whoever_is_at_lunch_finds_the_prompt() {
     }
     it.wait(1);
     assert!(std::iter::from_fn(|| it.core.due(it.now, it.facts)).any(|due| due == Due::GraceOver));
+}
+
+#[test]
+fn nobody_waits_for_an_answer_at_the_end() {
+    let mut it = Plain::new(Policy {
+        replay_refresh: ReplayMode::None,
+        ..POLICY
+    });
+    it.asks("a");
+    it.reload();
+    // the server goes before the prompt is written
+    it.core.upstream_ended(it.now, UpstreamEnd::Abrupt);
+    assert_eq!(it.reads(true), [""; 0]);
+    it.reload();
+    assert_eq!(it.reads(true), [""; 0]);
 }

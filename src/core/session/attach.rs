@@ -182,7 +182,7 @@ impl Session {
         }
         // on a blip only what was perhaps not received
         let owed = cause != Some(Cause::Blip) || last.as_ref().is_some_and(|last| last.owed_prompts);
-        let before = owed && self.prompts.open().any(|prompt| prompt.mark.offset < from.offset);
+        let before = owed && self.end.is_none() && self.prompts.open().any(|prompt| prompt.mark.offset < from.offset);
         let prompted = before.then(|| self.log.boundary().offset);
         self.attached = Some(Attached {
             since: page.since,

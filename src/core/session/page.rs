@@ -53,8 +53,9 @@ impl Session {
         let Some(attached) = &mut self.attached else { return 0 };
         let log = &self.log;
         if attached.out.is_stopped() {
-            // those that are still open
-            let before = self.prompts.open().filter(|prompt| prompt.mark.offset < attached.from);
+            // those that are still open, and that somebody waits for
+            let (from, waits) = (attached.from, self.end.is_none());
+            let before = self.prompts.open().filter(|prompt| waits && prompt.mark.offset < from);
             let wire: Vec<u8> = before.flat_map(|prompt| prompt.wire.iter().copied()).collect();
             attached.out.add(&wire);
         }
