@@ -6,10 +6,11 @@
 //! is removed from the middle leaves a hole between slabs: offsets and positions stay what they were, and readers pass
 //! over it.
 
+mod holes;
+mod walk;
+
 use std::collections::VecDeque;
 use std::io::IoSlice;
-
-use super::frame::{self, Header, MAX_HEADER, Opcode, Sender};
 
 /// Smallest and largest slab, in bytes.
 const SLAB: (usize, usize) = (256, 64 * 1024);
@@ -233,98 +234,6 @@ impl Log {
         self.allocated > self.bytes() || self.messages() > self.bounds.messages
     }
 
-    /// Removes the complete message that starts at `mark`, unless it was evicted, or a reader at `cursor` stands amid
-    /// it; returns whether it did. Positions stay what they were.
-    pub fn remove(&mut self, mark: Mark, cursor: Option<u64>) -> bool {
-        if mark.offset < self.base.offset || mark.offset >= self.boundary.offset {
-            return false;
-        }
-        let end = self.next_message(mark);
-        if cursor.is_some_and(|cursor| mark.offset < cursor && cursor < end.offset) {
-            return false;
-        }
-        let mut index = self.slabs.partition_point(|slab| slab.end() <= mark.offset);
-        while let Some(slab) = self.slabs.get_mut(index).filter(|slab| slab.start < end.offset) {
-            self.allocated -= slab.bytes.capacity();
-            let behind = (slab.end() > end.offset).then(|| Slab {
-                start: end.offset,
-                bytes: slab.bytes[(end.offset - slab.start) as usize..].to_vec(),
-                after_hole: None,
-            });
-            slab.bytes.truncate(mark.offset.saturating_sub(slab.start) as usize);
-            slab.bytes.shrink_to_fit();
-            if slab.bytes.is_empty() {
-                self.slabs.remove(index);
-            } else {
-                self.allocated += slab.bytes.capacity();
-                index += 1;
-            }
-            if let Some(behind) = behind {
-                self.allocated += behind.bytes.capacity();
-                self.slabs.insert(index, behind);
-                break;
-            }
-        }
-        // what follows now, if anything does, follows a hole, perhaps a longer one that knows itself already; a slab to
-        // come is told when it is made
-        if let Some(slab) = self.slabs.get_mut(index).filter(|slab| slab.start == end.offset) {
-            slab.after_hole = Some(end.position);
-        }
-        self.removed += 1;
-        true
-    }
-
-    /// How many bytes there are from `from` to `to`.
-    pub fn distance(&self, from: u64, to: u64) -> u64 {
-        if self.removed == 0 {
-            return to.saturating_sub(from);
-        }
-        let slabs = self.slabs.range(self.slab_of(from)..);
-        let slabs = slabs.take_while(|slab| slab.start < to);
-        slabs
-            .map(|slab| slab.end().min(to).saturating_sub(slab.start.max(from)))
-            .sum()
-    }
-
-    /// Where a reader at `cursor` stands once it has read so many bytes, which there are.
-    pub fn advance(&self, cursor: u64, bytes: u64) -> u64 {
-        if self.removed == 0 {
-            return cursor + bytes;
-        }
-        let (mut at, mut left) = (cursor, bytes);
-        for slab in self.slabs.range(self.slab_of(cursor)..) {
-            if left == 0 {
-                break;
-            }
-            let here = slab.start.max(at);
-            let now = left.min(slab.end().saturating_sub(here));
-            if now > 0 {
-                at = here + now;
-                left -= now;
-            }
-        }
-        at
-    }
-
-    /// The mark behind the hole that `mark` lies in; itself where it lies in none.
-    fn settle(&self, mark: Mark) -> Mark {
-        if self.removed == 0 {
-            return mark;
-        }
-        match self
-            .slabs
-            .get(self.slabs.partition_point(|slab| slab.end() <= mark.offset))
-        {
-            Some(slab) if slab.start <= mark.offset => mark,
-            Some(slab) => Mark {
-                offset: slab.start,
-                position: slab.after_hole.unwrap_or(mark.position),
-            },
-            // at the tail
-            None => self.boundary,
-        }
-    }
-
     /// How many complete messages are retained.
     fn messages(&self) -> u64 {
         self.boundary.position - self.base.position - self.removed
@@ -367,114 +276,6 @@ impl Log {
             let last = (to.min(slab.end()) - slab.start) as usize;
             // nothing of a slab that a hole follows, where `from` lies in that
             out.extend_from_slice(slab.bytes.get(first..last).unwrap_or_default());
-        }
-    }
-
-    /// The beginning of the payload of the message that starts at `start`, as much as lies in one piece; whether that is
-    /// all; and its first frame's opcode.
-    pub fn beginning(&self, start: u64) -> (&[u8], bool, Opcode) {
-        let header = self.header(start);
-        let (from, end) = (start + header.size as u64, start + header.total());
-        let index = self.slabs.partition_point(|slab| slab.end() <= from);
-        let here = self.slabs.get(index).filter(|_| from < end).map_or(&[][..], |slab| {
-            &slab.bytes[(from - slab.start) as usize..(end.min(slab.end()) - slab.start) as usize]
-        });
-        (here, header.fin && here.len() as u64 == end - from, header.opcode)
-    }
-
-    /// Appends the payload of the message that starts at `start`, all of whose frames were pushed.
-    pub fn payload(&self, start: u64, out: &mut Vec<u8>) {
-        let mut at = start;
-        loop {
-            let header = self.header(at);
-            self.copy(at + header.size as u64, at + header.total(), out);
-            at += header.total();
-            if header.fin {
-                return;
-            }
-        }
-    }
-
-    /// The first frame boundary at or after `cursor`, walked from `from`, which is one; and the last message boundary
-    /// that the walk has passed. `cursor` must not lie beyond [`Self::end`].
-    pub fn frame_boundary(&self, from: Mark, cursor: u64) -> (u64, Mark) {
-        let mut mark = if from.offset < self.base.offset {
-            self.base
-        } else {
-            from
-        };
-        let mut at = mark.offset;
-        while at < cursor {
-            if at == mark.offset {
-                mark = self.settle(mark);
-                at = mark.offset;
-                if at >= cursor {
-                    break;
-                }
-            }
-            let header = self.header(at);
-            at += header.total();
-            if header.fin {
-                mark = Mark {
-                    offset: at,
-                    position: mark.position + 1,
-                };
-            }
-        }
-        (at, mark)
-    }
-
-    /// The first message boundary at or after `cursor`, walked from `from`, which is one; `None` where the message that
-    /// `cursor` lies in is not whole yet.
-    pub fn message_boundary(&self, from: Mark, cursor: u64) -> Option<Mark> {
-        let (mut at, mut mark) = self.frame_boundary(from, cursor);
-        while mark.offset < at {
-            if at >= self.end {
-                return None;
-            }
-            let header = self.header(at);
-            at += header.total();
-            if header.fin {
-                mark = Mark {
-                    offset: at,
-                    position: mark.position + 1,
-                };
-            }
-        }
-        Some(mark)
-    }
-
-    /// The mark after the message that starts at `mark`, which must be complete.
-    fn next_message(&self, mark: Mark) -> Mark {
-        let mark = self.settle(mark);
-        let mut at = mark.offset;
-        loop {
-            let header = self.header(at);
-            at += header.total();
-            if header.fin {
-                return Mark {
-                    offset: at,
-                    position: mark.position + 1,
-                };
-            }
-        }
-    }
-
-    /// The header of the complete frame at `offset`.
-    fn header(&self, offset: u64) -> Header {
-        let index = self.slab_of(offset);
-        let slab = &self.slabs[index];
-        let here = &slab.bytes[(offset - slab.start) as usize..];
-        if let Ok(Some(header)) = frame::parse(here, Sender::Server) {
-            return header;
-        }
-        // it straddles slabs
-        let mut bytes = Vec::with_capacity(MAX_HEADER);
-        self.copy(offset, self.tail.min(offset + MAX_HEADER as u64), &mut bytes);
-        match frame::parse(&bytes, Sender::Server) {
-            Ok(Some(header)) => header,
-            // every frame was parsed before it was pushed
-            other => unreachable!("no frame at log offset {offset}: {other:?}"),
         }
     }
 

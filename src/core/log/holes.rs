@@ -1,0 +1,97 @@
+//! Messages that are removed from the middle, and readers that pass over the holes they leave.
+
+use super::{Log, Mark, Slab};
+
+impl Log {
+    /// Removes the complete message that starts at `mark`, unless it was evicted, or a reader at `cursor` stands amid
+    /// it; returns whether it did. Positions stay what they were.
+    pub fn remove(&mut self, mark: Mark, cursor: Option<u64>) -> bool {
+        if mark.offset < self.base.offset || mark.offset >= self.boundary.offset {
+            return false;
+        }
+        let end = self.next_message(mark);
+        if cursor.is_some_and(|cursor| mark.offset < cursor && cursor < end.offset) {
+            return false;
+        }
+        let mut index = self.slabs.partition_point(|slab| slab.end() <= mark.offset);
+        while let Some(slab) = self.slabs.get_mut(index).filter(|slab| slab.start < end.offset) {
+            self.allocated -= slab.bytes.capacity();
+            let behind = (slab.end() > end.offset).then(|| Slab {
+                start: end.offset,
+                bytes: slab.bytes[(end.offset - slab.start) as usize..].to_vec(),
+                after_hole: None,
+            });
+            slab.bytes.truncate(mark.offset.saturating_sub(slab.start) as usize);
+            slab.bytes.shrink_to_fit();
+            if slab.bytes.is_empty() {
+                self.slabs.remove(index);
+            } else {
+                self.allocated += slab.bytes.capacity();
+                index += 1;
+            }
+            if let Some(behind) = behind {
+                self.allocated += behind.bytes.capacity();
+                self.slabs.insert(index, behind);
+                break;
+            }
+        }
+        // what follows now, if anything does, follows a hole, perhaps a longer one that knows itself already; a slab to
+        // come is told when it is made
+        if let Some(slab) = self.slabs.get_mut(index).filter(|slab| slab.start == end.offset) {
+            slab.after_hole = Some(end.position);
+        }
+        self.removed += 1;
+        true
+    }
+
+    /// How many bytes there are from `from` to `to`.
+    pub fn distance(&self, from: u64, to: u64) -> u64 {
+        if self.removed == 0 {
+            return to.saturating_sub(from);
+        }
+        let slabs = self.slabs.range(self.slab_of(from)..);
+        let slabs = slabs.take_while(|slab| slab.start < to);
+        slabs
+            .map(|slab| slab.end().min(to).saturating_sub(slab.start.max(from)))
+            .sum()
+    }
+
+    /// Where a reader at `cursor` stands once it has read so many bytes, which there are.
+    pub fn advance(&self, cursor: u64, bytes: u64) -> u64 {
+        if self.removed == 0 {
+            return cursor + bytes;
+        }
+        let (mut at, mut left) = (cursor, bytes);
+        for slab in self.slabs.range(self.slab_of(cursor)..) {
+            if left == 0 {
+                break;
+            }
+            let here = slab.start.max(at);
+            let now = left.min(slab.end().saturating_sub(here));
+            if now > 0 {
+                at = here + now;
+                left -= now;
+            }
+        }
+        at
+    }
+
+    /// The mark behind the hole that `mark` lies in; itself where it lies in none.
+    pub(super) fn settle(&self, mark: Mark) -> Mark {
+        if self.removed == 0 {
+            return mark;
+        }
+        match self
+            .slabs
+            .get(self.slabs.partition_point(|slab| slab.end() <= mark.offset))
+        {
+            Some(slab) if slab.start <= mark.offset => mark,
+            Some(slab) => Mark {
+                offset: slab.start,
+                position: slab.after_hole.unwrap_or(mark.position),
+            },
+            // at the tail
+            None => self.boundary,
+        }
+    }
+}
