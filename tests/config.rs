@@ -204,7 +204,8 @@ fn a_relative_path_starts_where_it_was_written() {
     let file = fixture("valid/routes.toml");
     assert_eq!(load(Some(&file), &[], &[]).unwrap().routes[1].profile.name, "init");
     let profile = "../profiles/init.toml";
-    let expected = format!("there is no file {profile}; built in are connectonion");
+    let names = sessmux::profile::BUILT_IN.map(|(name, _)| name).join(", ");
+    let expected = format!("there is no file {profile}; built in are {names}");
     for (variables, flags, field) in [
         (&[][..], &["--profile", profile][..], "--profile"),
         (&[("SESSMUX_PROFILE", profile)], &[], "SESSMUX_PROFILE"),

@@ -1,7 +1,10 @@
 //! Profiles that are compiled in; each is a file like any other, to be used by name or printed as a starting point.
 
 /// Name and text of each, by name.
-pub const BUILT_IN: [(&str, &str); 1] = [("connectonion", include_str!("builtin/connectonion.toml"))];
+pub const BUILT_IN: [(&str, &str); 2] = [
+    ("connectonion", include_str!("builtin/connectonion.toml")),
+    ("json-rpc", include_str!("builtin/json-rpc.toml")),
+];
 
 /// The text of the built-in profile of this name.
 #[must_use]

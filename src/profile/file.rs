@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
 
-use super::{Edit, Kind, Profile, Role, Rule, Side, Template, pointer};
+use super::rule::ID_GROUP;
+use super::{Edit, Id, Kind, Profile, Role, Rule, Side, Template, pointer};
 
 /// What is wrong with a profile's text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -173,19 +174,16 @@ impl Compiler<'_> {
                 format!("{} = \"local\": needs an answer", field("role")),
             );
         }
-        let named = matches!(
-            role,
-            Some((Role::Latest | Role::Prompt | Role::PromptAnswer | Role::PromptEnd, _))
-        );
-        let id = rule.id.and_then(|id| {
-            let given = if named {
-                pointer::check(id.get_ref())
-            } else {
-                Err("only prompts and full states have one")
-            };
-            let given = given.map(|()| id.get_ref().clone()).map_err(ToOwned::to_owned);
-            self.compiled(&field("id"), &id, given)
-        });
+        let given = rule.id.is_some();
+        let id = self.id(&field("id"), role.map(|(role, _)| role), rule.id, text.as_ref());
+        if let (Some((Role::Request | Role::Answer, _)), None, false) = (role, &id, given) {
+            let role = rule.role.get_ref();
+            let reason = format!(
+                "{} = {role:?}: needs an id, or a group (?<id>…) in its text",
+                field("role")
+            );
+            self.error(rule.role.span().start, reason);
+        }
         let heartbeats = matches!((from, role), (Some(Side::Server), Some((Role::Heartbeat, _))));
         let send = rule.send.and_then(|send| {
             let given = if heartbeats {
@@ -228,6 +226,21 @@ impl Compiler<'_> {
             edit,
             send,
         })
+    }
+
+    /// Where a rule's messages have their id, by pointer or by a group of its text.
+    fn id(&mut self, field: &str, role: Option<Role>, id: Option<Spanned<String>>, text: Option<&Regex>) -> Option<Id> {
+        let grouped = text.is_some_and(|text| text.capture_names().flatten().any(|name| name == ID_GROUP));
+        let Some(id) = id else {
+            return (grouped && role.is_some_and(Role::has_id)).then_some(Id::Group);
+        };
+        let given = match role {
+            Some(role) if !role.has_id() => Err("messages of this role have none".to_owned()),
+            _ if grouped => Err("the text has a group for it already".to_owned()),
+            _ => pointer::check(id.get_ref()).map_err(ToOwned::to_owned),
+        };
+        let given = given.map(|()| Id::Pointer(id.get_ref().clone()));
+        self.compiled(field, &id, given)
     }
 
     fn edit(
@@ -368,8 +381,8 @@ mod tests {
             errors(text),
             [
                 "2: rule[0].from = \"page\": one of client, server",
-                "4: rule[0].role = \"helo\": one of hello, hello-answer, hello-refused, heartbeat, tunnel, local, ignore, latest, prompt, \
-                 prompt-answer, prompt-end, turn-start, turn-end",
+                "4: rule[0].role = \"helo\": one of hello, hello-answer, hello-refused, heartbeat, once, request, \
+                 answer, tunnel, local, ignore, latest, prompt, prompt-answer, prompt-end, turn-start, turn-end",
                 "3: rule[0].when = \"type\": a JSON pointer begins with /",
                 "8: rule[1].role = \"hello\": the server does not say this",
                 "7: rule[1].when = {}: a rule without a condition would match every message",
@@ -412,7 +425,10 @@ mod tests {
         assert!(errors(half)[0].contains("rule[0].set.\"/a\" = { running = 1 }: a string"));
         assert!(one("role = \"local\"\nframe = 1\nanswer = \"${/id\"").contains("${ has no }"));
         assert!(one("role = \"hello\"\nframe = 1\nanswer = \"hi\"").contains("only heartbeat and local"));
-        assert!(one("role = \"hello\"\nframe = 1\nid = \"/id\"").contains("only prompts and full states"));
+        assert!(one("role = \"ignore\"\nframe = 1\nid = \"/id\"").contains("messages of this role have none"));
+        assert!(one("role = \"request\"\nframe = 1").contains("needs an id"));
+        assert!(one("role = \"request\"\ntext = '(?<id>.)'\nid = \"/id\"").contains("a group for it already"));
+        assert!(one("role = \"once\"\nkind = \"text\"").contains("would match every message"));
         assert!(
             one("role = \"prompt-answer\"\nframe = 1\nid = \"id\"").contains("rule[0].id = \"id\": a JSON pointer")
         );

@@ -10,7 +10,7 @@ mod template;
 pub use builtin::{BUILT_IN, built_in};
 pub use edit::Edit;
 pub use file::ProfileError;
-pub use rule::{Kind, Message, Role, Rule, Side, Undecided};
+pub use rule::{Id, Kind, Message, Role, Rule, Side, Undecided};
 pub use template::Template;
 
 use rule::Look;

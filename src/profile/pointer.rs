@@ -1,13 +1,16 @@
-//! One scalar out of a JSON text by its JSON pointer (RFC 6901), without building the document.
+//! One scalar out of a JSON text by its JSON pointer (RFC 6901), or where it stands, without building the document.
 //!
 //! The text is read no further than to the value, so a message is not parsed to its end because its first
 //! member is asked for; what follows the value is not looked at, well-formed or not. Of members with the same
 //! name the first counts. A pointer is plain text that [`check`] has let through.
 
 use std::fmt;
+use std::ops::Range;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Checks that a text is a JSON pointer.
 ///
@@ -48,36 +51,54 @@ pub fn is_there(payload: &[u8], pointer: &str) -> bool {
     look(payload, pointer).there
 }
 
-fn look(payload: &[u8], pointer: &str) -> Found {
-    let mut found = Found::default();
-    let mut text = serde_json::Deserializer::from_slice(payload);
-    let look = Look {
-        rest: pointer,
-        found: &mut found,
+/// Where in the text the string or number at a pointer stands, quotes included; nothing else has a place.
+#[must_use]
+pub fn span(payload: &[u8], pointer: &str) -> Option<Range<usize>> {
+    let mut found = Found {
+        place_in: Some(payload),
+        ..Found::default()
     };
+    run(payload, pointer, &mut found);
+    found
+        .place
+        .filter(|place| matches!(payload[place.start], b'"' | b'-' | b'0'..=b'9'))
+}
+
+fn look(payload: &[u8], pointer: &str) -> Found<'static> {
+    let mut found = Found::default();
+    run(payload, pointer, &mut found);
+    found
+}
+
+fn run(payload: &[u8], pointer: &str, found: &mut Found<'_>) {
+    let mut text = serde_json::Deserializer::from_slice(payload);
+    let look = Look { rest: pointer, found };
     // An error is also how the search stops early: what was found is in `found`.
     let _ = look.deserialize(&mut text);
-    found
 }
 
 /// What a search came to.
 #[derive(Default)]
-struct Found {
+struct Found<'p> {
     /// There is something.
     there: bool,
     /// It is a scalar.
     scalar: Option<Value>,
+    /// Asked for is not the value, but its place in this text.
+    place_in: Option<&'p [u8]>,
+    /// The place.
+    place: Option<Range<usize>>,
 }
 
 /// A search that stands at some value of the text.
-struct Look<'a> {
+struct Look<'a, 'p> {
     /// What of the pointer is left to follow from here.
     rest: &'a str,
     /// Where the value goes.
-    found: &'a mut Found,
+    found: &'a mut Found<'p>,
 }
 
-impl Look<'_> {
+impl Look<'_, '_> {
     fn take<E: Error>(mut self, value: Value) -> Result<(), E> {
         self.reach();
         if self.rest.is_empty() {
@@ -91,15 +112,22 @@ impl Look<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Look<'_> {
+impl<'de> DeserializeSeed<'de> for Look<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if let Some(text) = self.found.place_in.filter(|_| self.rest.is_empty()) {
+            let raw = <&'de RawValue>::deserialize(deserializer)?.get();
+            // it is borrowed from the text, so their addresses tell where it stands
+            let start = raw.as_ptr().addr() - text.as_ptr().addr();
+            self.found.place = Some(start..start + raw.len());
+            return Err(D::Error::custom("search ended"));
+        }
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Look<'_> {
+impl<'de> Visitor<'de> for Look<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -330,6 +358,28 @@ mod tests {
         assert_eq!(find_key(text, "/n").as_deref(), Some("17"));
         assert_eq!(find_key(text, "/e").as_deref(), Some(""));
         assert_eq!(find_key(text, "/b"), None);
+    }
+
+    #[test]
+    fn places_are_those_of_the_values_as_they_are_written() {
+        for (text, pointer, expected) in [
+            (
+                r#" {"a": [1, "x\u0022y" ], "b" : -1.50e3 }"#,
+                "/a/1",
+                Some(r#""x\u0022y""#),
+            ),
+            (r#" {"a": [1, "x" ], "b" : -1.50e3 }"#, "/b", Some("-1.50e3")),
+            (r#"{"a":"é","id":7,"id":8}"#, "/id", Some("7")),
+            ("12", "", Some("12")),
+            (r#"{"id":null}"#, "/id", None),
+            (r#"{"id":{}}"#, "/id", None),
+            (r#"{"id":true}"#, "/id", None),
+            (r#"{"id":7"#, "/no", None),
+            (r#"{"id":"#, "/id", None),
+        ] {
+            let place = span(text.as_bytes(), pointer);
+            assert_eq!(place.map(|place| &text[place]), expected, "{text} at {pointer}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! One rule: which messages it matches, and what they then are.
 
+use std::ops::Range;
+
 use regex::bytes::Regex;
 use serde_json::Value;
 
@@ -24,8 +26,8 @@ pub struct Rule {
     pub text: Option<Regex>,
     /// What the message then is.
     pub role: Role,
-    /// JSON pointer to what tells prompts, or kinds of full state, apart; else there is one.
-    pub id: Option<String>,
+    /// Where the message says which prompt, request or kind of full state it is about; else there is one.
+    pub id: Option<Id>,
     /// What sessmux answers it with.
     pub answer: Option<Template>,
     /// How a recorded hello answer is changed before later pages are shown it.
@@ -33,6 +35,18 @@ pub struct Rule {
     /// What attached pages are sent every 30 s.
     pub send: Option<String>,
 }
+
+/// Where a message says what it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Id {
+    /// At a JSON pointer.
+    Pointer(String),
+    /// Where the group `id` of the rule's text finds it.
+    Group,
+}
+
+/// The named group of a rule's text that holds an id.
+pub(super) const ID_GROUP: &str = "id";
 
 /// Who sent a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +77,12 @@ pub enum Role {
     HelloRefused,
     /// It asks whether this side lives: answered here, attached or not; neither forwarded nor kept.
     Heartbeat,
+    /// Goes upstream the first time that it is said in a session; later ones are absorbed.
+    Once,
+    /// A page's request: its id is made one that no other page's has.
+    Request,
+    /// The server's answer to one: for the page that asked alone, under its own id.
+    Answer,
     /// From here on nothing is looked into, and there is no session: as a page's first message only.
     Tunnel,
     /// A request that sessmux answers itself.
@@ -85,11 +105,14 @@ pub enum Role {
 
 impl Role {
     /// Every role with its name and whose messages may have it; `None` is either side's.
-    pub const ALL: [(&'static str, Self, Option<Side>); 13] = [
+    pub const ALL: [(&'static str, Self, Option<Side>); 16] = [
         ("hello", Self::Hello, Some(Side::Client)),
         ("hello-answer", Self::HelloAnswer, Some(Side::Server)),
         ("hello-refused", Self::HelloRefused, Some(Side::Server)),
         ("heartbeat", Self::Heartbeat, None),
+        ("once", Self::Once, Some(Side::Client)),
+        ("request", Self::Request, Some(Side::Client)),
+        ("answer", Self::Answer, Some(Side::Server)),
         ("tunnel", Self::Tunnel, Some(Side::Client)),
         ("local", Self::Local, Some(Side::Client)),
         ("ignore", Self::Ignore, None),
@@ -101,9 +124,20 @@ impl Role {
         ("turn-end", Self::TurnEnd, Some(Side::Server)),
     ];
 
+    /// Whether messages of this role may name what they are about.
+    pub fn has_id(self) -> bool {
+        !matches!(
+            self,
+            Self::Heartbeat | Self::Local | Self::Ignore | Self::Tunnel | Self::Once
+        )
+    }
+
     /// Whether messages of this role do not go on to the other side.
     pub fn absorbs(self) -> bool {
-        matches!(self, Self::Hello | Self::Heartbeat | Self::Local | Self::Ignore)
+        matches!(
+            self,
+            Self::Hello | Self::Once | Self::Heartbeat | Self::Local | Self::Ignore
+        )
     }
 }
 
@@ -179,7 +213,40 @@ impl<'a, 'p> Look<'a, 'p> {
 impl Rule {
     /// The prompt or kind that a message names, where the rule says where.
     pub fn id_of(&self, payload: &[u8]) -> Option<String> {
-        self.id.as_ref().and_then(|at| pointer::find_key(payload, at))
+        match self.id.as_ref()? {
+            Id::Pointer(at) => pointer::find_key(payload, at),
+            Id::Group => {
+                let id = &payload[self.group(payload)?];
+                Some(String::from_utf8_lossy(id).into_owned())
+            }
+        }
+    }
+
+    /// Where the id stands, quotes of a JSON string included.
+    pub fn id_span(&self, payload: &[u8]) -> Option<Range<usize>> {
+        match self.id.as_ref()? {
+            Id::Pointer(at) => pointer::span(payload, at),
+            Id::Group => self.group(payload),
+        }
+    }
+
+    fn group(&self, payload: &[u8]) -> Option<Range<usize>> {
+        let captures = self.text.as_ref()?.captures(payload)?;
+        captures.name(ID_GROUP).map(|group| group.range())
+    }
+
+    /// Whether a message of this rule asks the server something that it answers by id.
+    pub fn asks(&self) -> bool {
+        self.id.is_some() && matches!(self.role, Role::Request | Role::Hello | Role::TurnStart)
+    }
+
+    /// Whether a message of this rule answers what a page asked by id.
+    pub fn answers(&self) -> bool {
+        let answer = matches!(
+            self.role,
+            Role::Answer | Role::HelloAnswer | Role::HelloRefused | Role::TurnEnd
+        );
+        self.id.is_some() && answer
     }
 
     /// Whether the message itself is needed for what is to be done.

@@ -127,7 +127,9 @@ impl Newcomer {
                 return self.turn_away(*attach, &close);
             }
         };
-        let is_hello = !self.route.profile.has(Role::Hello) || self.is_hello(&looked_at);
+        let hello = self.hello_in(&looked_at);
+        let is_hello = !self.route.profile.has(Role::Hello) || hello.is_some();
+        attach.hello_id = hello.flatten();
         match self.shared.sessions.open(&key, &self.route, self.offer.clone()).await {
             Ok(opened) if opened.protocol == answered => self.deliver(key, opened, attach, is_hello).await,
             Ok(opened) => {
@@ -189,10 +191,8 @@ impl Newcomer {
             Ok(Err(_)) => return Ok(Heard::SessionEnded),
             Err(_) => return Err(Close::new(close::TRY_LATER, "another page has yet to say its hello")),
         };
-        pending::hello(attach, &challenge, self.route.max_message, |message| {
-            self.is_hello(message)
-        })
-        .await?;
+        let hello = |message: &Message<'_>| self.hello_in(message);
+        attach.hello_id = pending::hello(attach, &challenge, self.route.max_message, hello).await?;
         Ok(Heard::Hello)
     }
 
@@ -205,8 +205,11 @@ impl Newcomer {
             .unwrap_or_else(|| Err(restart()))
     }
 
-    fn is_hello(&self, message: &Message<'_>) -> bool {
-        self.route.profile.role(Side::Client, message) == Some(Role::Hello)
+    /// The id of a hello, where it has one; `None` if the message is none.
+    fn hello_in(&self, message: &Message<'_>) -> Option<Option<Vec<u8>>> {
+        let rule = self.route.profile.rule_for(Side::Client, message, true).ok().flatten();
+        let rule = rule.filter(|rule| rule.role == Role::Hello)?;
+        Some(rule.id_span(message.payload).map(|id| message.payload[id].to_vec()))
     }
 
     fn key(&self, first: Option<&[u8]>) -> Result<Key, MissingKey> {
@@ -240,6 +243,7 @@ impl Newcomer {
             since: self.since,
             browser: self.browser.clone(),
             key: None,
+            hello_id: None,
             permit: None,
             retry: None,
         }))

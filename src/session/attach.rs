@@ -28,6 +28,8 @@ pub struct Attach {
     pub browser: Option<Arc<Browser>>,
     /// The name of the session that it came for.
     pub key: Option<Key>,
+    /// The id of the hello that it has said, as it stands there.
+    pub hello_id: Option<Vec<u8>>,
     /// Its place among the pending attachments, given up when it is attached.
     pub permit: Option<OwnedSemaphorePermit>,
     /// Where the attach comes back to if the session ends before it took effect; dropped once it did.

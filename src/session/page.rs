@@ -25,6 +25,8 @@ pub(super) struct Page {
     held: Vec<u8>,
     /// How many whole messages it has sent.
     pub(super) messages: u64,
+    /// It was shown the recorded answer to the hello that it is yet to be heard saying.
+    pub(super) hello_answered: bool,
     /// No write has failed.
     pub(super) writable: bool,
 }
@@ -59,6 +61,7 @@ impl Page {
             taken: 0,
             held: Vec::new(),
             messages: 0,
+            hello_answered: false,
             writable: true,
         }
     }

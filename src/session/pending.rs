@@ -20,29 +20,28 @@ const HELLO: Duration = Duration::from_secs(10);
 /// Reads on until the first message is whole, and returns its kind and payload; `attach.unread` keeps the bytes as they came.
 pub async fn first_message(attach: &mut Attach, max_message: usize) -> Result<(Kind, Vec<u8>), Close> {
     let late = "no first message in time; this route's key is in it, so its server cannot speak first";
-    until(attach, max_message, FIRST_MESSAGE, late, |_| true).await
+    let whole = |message: &profile::Message<'_>| Some((message.kind, message.payload.to_vec()));
+    until(attach, max_message, FIRST_MESSAGE, late, whole).await
 }
 
-/// Sends `challenge` and reads on until a message satisfies `is_hello`; `attach.unread` keeps all that came.
-pub async fn hello(
+/// Sends `challenge` and reads on until `hello` finds a message to be one; `attach.unread` keeps all that came.
+pub async fn hello<T>(
     attach: &mut Attach,
     challenge: &[u8],
     max_message: usize,
-    is_hello: impl Fn(&profile::Message<'_>) -> bool,
-) -> Result<(), Close> {
+    hello: impl Fn(&profile::Message<'_>) -> Option<T>,
+) -> Result<T, Close> {
     attach.head.extend_from_slice(challenge);
-    until(attach, max_message, HELLO, "no hello in time", is_hello)
-        .await
-        .map(drop)
+    until(attach, max_message, HELLO, "no hello in time", hello).await
 }
 
-async fn until(
+async fn until<T>(
     attach: &mut Attach,
     max_message: usize,
     within: Duration,
     late: &'static str,
-    wanted: impl Fn(&profile::Message<'_>) -> bool,
-) -> Result<(Kind, Vec<u8>), Close> {
+    wanted: impl Fn(&profile::Message<'_>) -> Option<T>,
+) -> Result<T, Close> {
     let reading = async {
         let gone = |_| Close::default();
         attach
@@ -73,8 +72,8 @@ async fn until(
                                 payload: &text,
                                 whole: true,
                             };
-                            if wanted(&it) {
-                                return Ok((it.kind, text));
+                            if let Some(found) = wanted(&it) {
+                                return Ok(found);
                             }
                             message.clear();
                         }

@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
 use sessmux::core::cause::{PageFacts, Parting};
 use sessmux::core::frame::{self, Opcode, Sender};
 use sessmux::core::log::Bounds;
@@ -126,6 +127,54 @@ impl Plain {
         }
         assert_eq!(rest, b"", "all frames are whole");
         texts
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+    /// Whatever comes when: each page reads all plain messages in order, and of the answers those to what it asked.
+    #[test]
+    fn an_answer_is_read_by_the_page_that_asked_alone(steps in proptest::collection::vec((0..6u8, 0..8usize), 1..80)) {
+        let mut it = Plain::new(POLICY);
+        let (mut said, mut asked, mut page) = (Vec::new(), Vec::new(), 0);
+        // what the attached page is yet to read, and what of that is for it alone
+        let mut due: Vec<String> = Vec::new();
+        for (number, (step, which)) in steps.into_iter().enumerate() {
+            match step {
+                0 => {
+                    let text = format!("plain {number}");
+                    it.says(&text);
+                    said.push(text.clone());
+                    due.push(text);
+                }
+                1 => {
+                    let own = format!("{which}");
+                    asked.push((page, it.core.requested(own.as_bytes()), own));
+                }
+                2 | 3 if !asked.is_empty() => {
+                    let (by, id, own) = asked.remove(which % asked.len());
+                    let answered = it.core.answered(Some(id));
+                    prop_assert_eq!(answered.as_deref(), (by == page).then_some(own.as_bytes()));
+                    if by == page {
+                        let text = format!("answer {number}");
+                        it.receive(&text, |core, _| core.answer());
+                        due.push(text);
+                    }
+                }
+                4 => {
+                    page += 1;
+                    it.reload();
+                    due.clone_from(&said);
+                }
+                _ => {
+                    prop_assert_eq!(&it.reads(true), &due);
+                    due.clear();
+                }
+            }
+        }
+        prop_assert_eq!(&it.reads(true), &due);
+        it.reload();
+        prop_assert_eq!(&it.reads(true), &said);
     }
 }
 

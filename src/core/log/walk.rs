@@ -79,7 +79,7 @@ impl Log {
     }
 
     /// The mark after the message that starts at `mark`, which must be complete.
-    pub(super) fn next_message(&self, mark: Mark) -> Mark {
+    pub fn next_message(&self, mark: Mark) -> Mark {
         let mark = self.settle(mark);
         let mut at = mark.offset;
         loop {

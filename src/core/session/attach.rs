@@ -170,6 +170,7 @@ impl Session {
         if replaced.is_some() {
             self.fights.takeover(now);
         }
+        self.forget_answers();
         let mut missing = 0;
         if let (Hello::Stands(record), Some(_)) = (&self.hello, cause) {
             let (before, recorded) = record.answer.split_at(record.answer_at);

@@ -107,7 +107,16 @@ impl Session {
             let base = self.log.base();
             let from = self.after_hello.offset.max(base.offset);
             record.missing = base.position.saturating_sub(self.after_hello.position);
-            self.log.copy(from, self.log.boundary().offset, &mut record.answer);
+            // what one page alone was answered is not for later ones, and prompts they are shown while those are open
+            let open = self.prompts.open().map(|prompt| prompt.mark);
+            let mut own: Vec<Mark> = self.requests.answers().chain(open).collect();
+            own.sort_unstable_by_key(|mark| mark.offset);
+            let mut at = from;
+            for mark in own.into_iter().filter(|mark| mark.offset >= from) {
+                self.log.copy(at, mark.offset, &mut record.answer);
+                at = self.log.next_message(mark).offset;
+            }
+            self.log.copy(at, self.log.boundary().offset, &mut record.answer);
             record.answer_at = record.answer.len();
             self.log
                 .copy(self.log.boundary().offset, self.log.tail(), &mut record.answer);

@@ -1,4 +1,5 @@
-//! Messages of which not every one is kept for later pages: prompts, and full states that supersede each other.
+//! Messages of which not every one is kept for later pages: prompts, answers to what one page asked, and full states
+//! that supersede each other.
 
 use std::time::Instant;
 
@@ -48,6 +49,32 @@ impl Session {
             self.remove(prompt.mark);
         }
         self.regrace(now);
+    }
+
+    /// The page asks the server something under this id of its own; returns the id that goes upstream.
+    pub fn requested(&mut self, id: &[u8]) -> u64 {
+        self.requests.asked(id)
+    }
+
+    /// The server answers the request of this id: returns the id under which the page asked, where it is still attached, or
+    /// was last. Else the answer is nobody's, and counted.
+    pub fn answered(&mut self, id: Option<u64>) -> Option<Box<[u8]>> {
+        let own = id.and_then(|id| self.requests.answered(id));
+        self.counts.stray_answers += u64::from(own.is_none());
+        own
+    }
+
+    /// The message being received, which is whole, answers the page alone: it is not replayed to another. Call it before
+    /// [`Self::received`].
+    pub fn answer(&mut self) {
+        self.requests.logged(self.log.boundary(), self.log.base());
+    }
+
+    /// Another attachment is about to be: it does not get the answers to the one before.
+    pub(super) fn forget_answers(&mut self) {
+        for mark in self.requests.next_epoch() {
+            self.remove(mark);
+        }
     }
 
     /// The message being received, which is whole, is the full state of this kind: older ones are not kept. Call it

@@ -20,6 +20,7 @@ use super::fights::Fights;
 use super::frame::{self, Opcode};
 use super::log::{Log, Mark};
 use super::prompts::Prompts;
+use super::requests::Requests;
 use attach::Attached;
 use hello::{Hello, Record};
 use upstream::End;
@@ -53,6 +54,7 @@ pub struct Session {
     prompts: Prompts,
     /// A turn runs or a prompt is open.
     open: bool,
+    requests: Requests,
     /// Where the newest full state of each kind starts.
     latest: HashMap<String, Mark>,
     end: Option<End>,
@@ -76,6 +78,8 @@ pub struct Counts {
     pub absorbed: u64,
     /// Answers to prompts that were answered before.
     pub late_answers: u64,
+    /// Answers to requests of pages that have gone, and to none.
+    pub stray_answers: u64,
     /// Messages of sessmux's own that were not sent, for too many waited.
     pub unsaid: u64,
 }
@@ -108,6 +112,7 @@ impl Session {
             running: false,
             prompts: Prompts::default(),
             open: false,
+            requests: Requests::default(),
             latest: HashMap::new(),
             end: None,
             fights: Fights::default(),

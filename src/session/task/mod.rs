@@ -3,10 +3,13 @@
 //! One poll goes round mailbox, deadlines, upstream queue, page queue, upstream socket, page socket, until nothing
 //! moves or its quantum is used up. Writes are polled, never awaited in line, so a stuck browser never holds the
 //! upstream reader.
-//! This file has the poll, the mail and the end; [`upstream_side`], [`page_side`], [`roles`] and [`time`] the rest.
+//! This file has the poll, the mail and the end; [`upstream_side`] and [`page_side`] the traffic, [`client_roles`],
+//! [`server_roles`] and [`hello`] what a profile makes of it, [`time`] the deadlines.
 
+mod client_roles;
+mod hello;
 mod page_side;
-mod roles;
+mod server_roles;
 mod time;
 mod upstream_side;
 
@@ -55,6 +58,10 @@ pub(super) struct SessionTask {
     browser: Option<Arc<Browser>>,
     /// The rule by which the hello answer was recorded.
     answer_rule: Option<usize>,
+    /// The id upstream of the hello, where it has one.
+    hello_id: Option<u64>,
+    /// The rules of what was said upstream once, and is not said again.
+    said_once: Vec<usize>,
     /// How many whole messages upstream has sent, those that were dropped included.
     upstream_messages: u64,
     timer: Option<Pin<Box<Sleep>>>,
@@ -82,6 +89,8 @@ impl SessionTask {
             asking: Vec::new(),
             browser: None,
             answer_rule: None,
+            hello_id: None,
+            said_once: Vec::new(),
             upstream_messages: 0,
             timer: None,
             over: false,
@@ -162,7 +171,7 @@ impl SessionTask {
         let newcomer = Newcomer {
             since: attach.since,
             facts: attach.facts(),
-            answer: self.edited_answer(),
+            answer: self.changed_answer(attach.hello_id.as_deref()),
             head: std::mem::take(&mut attach.head),
         };
         match self.core.attach(now, newcomer) {
@@ -186,7 +195,9 @@ impl SessionTask {
                 } = *attach;
                 self.browser = browser;
                 self.membership.mailbox.set_attached(true);
-                self.page = Some(Page::new(socket, it.epoch, unread, self.route.max_message));
+                let mut page = Page::new(socket, it.epoch, unread, self.route.max_message);
+                page.hello_answered = it.cause.is_some();
+                self.page = Some(page);
             }
             Admission::Refused(head, close) => {
                 tracing::info!(session = %self.membership.id, code = close.code, reason = %close.reason, "attach refused");

@@ -1,0 +1,124 @@
+//! What the profile's rules say of the server's messages, done.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::SessionTask;
+use super::hello::replaced;
+use crate::core::frame::{self, Opcode};
+use crate::profile::{self, Kind, Role, Rule, Side};
+
+impl SessionTask {
+    /// A message of the server is complete and not yet committed; whether it goes into the log.
+    pub(super) fn server_message(&mut self, now: Instant) -> bool {
+        self.upstream_messages += 1;
+        let (log, awaited) = (self.core.log(), self.core.awaits_hello_answer());
+        let start = log.boundary().offset;
+        let (beginning, whole, opcode) = log.beginning(start);
+        let looked_at = profile::Message {
+            kind: if opcode == Opcode::Text {
+                Kind::Text
+            } else {
+                Kind::Binary
+            },
+            number: self.upstream_messages,
+            payload: beginning,
+            whole,
+        };
+        let route = Arc::clone(&self.route);
+        let mut text = Vec::new();
+        let rule = route.profile.rule_for(Side::Server, &looked_at, awaited).or_else(|_| {
+            log.payload(start, &mut text);
+            let looked_at = profile::Message {
+                payload: &text,
+                whole: true,
+                ..looked_at
+            };
+            route.profile.rule_for(Side::Server, &looked_at, awaited)
+        });
+        let Ok(Some(mut rule)) = rule else { return true };
+        if rule.needs_text() && text.is_empty() {
+            log.payload(start, &mut text);
+        }
+        if rule.answers()
+            && let Some(id) = rule.id_of(&text)
+        {
+            let id = id.parse().ok();
+            if matches!(rule.role, Role::HelloAnswer | Role::HelloRefused) && id != self.hello_id {
+                // to another request, which need not wait for the answer to the hello
+                let whole = profile::Message {
+                    payload: &text,
+                    whole: true,
+                    ..looked_at
+                };
+                match route.profile.rule_for(Side::Server, &whole, false) {
+                    Ok(Some(other)) => rule = other,
+                    _ => return true,
+                }
+            }
+            if rule.answers() && !self.own_answer(rule, id, opcode, &mut text) {
+                if rule.role == Role::TurnEnd {
+                    self.core.turn_ended(now);
+                }
+                return false;
+            }
+        }
+        match rule.role {
+            Role::HelloAnswer => {
+                self.answer_rule = Some(rule.number);
+                self.hello_answer(&text);
+            }
+            Role::Answer => {}
+            Role::Heartbeat => {
+                self.answer_upstream(rule, &text);
+                return false;
+            }
+            Role::Ignore => return false,
+            Role::TurnStart => self.core.turn_started(now),
+            Role::TurnEnd => self.core.turn_ended(now),
+            Role::Latest => self
+                .core
+                .latest(&format!("{}:{}", rule.number, rule.id_of(&text).unwrap_or_default())),
+            Role::Prompt => self.core.prompt(now, rule.id_of(&text)),
+            Role::PromptEnd => {
+                let id = rule.id_of(&text);
+                // one that should name a prompt and does not ends none
+                if id.is_some() || rule.id.is_none() {
+                    self.core.prompts_ended(now, id.as_deref());
+                }
+            }
+            Role::HelloRefused => self.core.hello_refused(),
+            Role::Hello | Role::Local | Role::PromptAnswer | Role::Tunnel | Role::Once | Role::Request => {}
+        }
+        true
+    }
+
+    /// The message being received answers a page's request of this id upstream. Gives it the id under which the page
+    /// asked; `false` where that page is not attached any more.
+    fn own_answer(&mut self, rule: &Rule, id: Option<u64>, opcode: Opcode, text: &mut Vec<u8>) -> bool {
+        let Some(own) = self.core.answered(id) else {
+            let stray = self.core.counts().stray_answers;
+            tracing::debug!(session = %self.membership.id, stray, "an answer to what no attached page asked: dropped");
+            return false;
+        };
+        if let Some(place) = rule.id_span(text) {
+            *text = replaced(text, place, &own);
+            let mut wire = Vec::new();
+            frame::write(&mut wire, opcode, text, None);
+            self.core.drop_message();
+            self.core.receive(&wire);
+        }
+        if matches!(rule.role, Role::Answer | Role::TurnEnd) {
+            self.core.answer();
+        }
+        true
+    }
+
+    fn answer_upstream(&mut self, rule: &Rule, text: &[u8]) {
+        if let (Some(answer), Some(upstream)) = (&rule.answer, &mut self.upstream)
+            && upstream.has_room()
+        {
+            upstream.send_text(&answer.fill(text));
+        }
+    }
+}
