@@ -3,7 +3,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use sessmux::core::frame::{self, Opcode};
 use sessmux::core::log::{Bounds, Log};
-use sessmux::profile::{Kind, Message, Profile, Role, Side, built_in};
+use sessmux::profile::{Kind, Message, Profile, Role, Side, State, built_in};
 
 /// A log that holds one message.
 fn holding(text: &str) -> Log {
@@ -27,7 +27,11 @@ fn role(profile: &Profile, log: &Log) -> Option<Role> {
         payload,
         whole,
     };
-    let rule = profile.rule_for(Side::Server, &message, false);
+    let state = State {
+        awaits_answer: false,
+        asking: false,
+    };
+    let rule = profile.rule_for(Side::Server, &message, state);
     rule.expect("its beginning is enough").map(|rule| rule.role)
 }
 

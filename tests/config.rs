@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches};
-use sessmux::config::{Config, ConfigErrors, Flags, Overflow, ReplayMode, Upstream};
+use sessmux::config::{Config, ConfigErrors, Flags, Foreign, Overflow, ReplayMode, Upstream};
 
 /// Loads a file with variables and flags given here, whatever the environment of the tests is.
 fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Result<Config, ConfigErrors> {
@@ -161,6 +161,7 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!(defaults.log_messages, 10);
     assert_eq!(defaults.overflow, Overflow::Close);
     assert!(!defaults.acks && !defaults.fights);
+    assert_eq!(defaults.foreign, Foreign::Refuse);
     assert_eq!(defaults.subprotocol, None);
 
     let own = &config.routes[0];
@@ -171,6 +172,7 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!(own.log_messages, 1);
     assert_eq!(own.overflow, Overflow::DropOldest);
     assert!(own.acks && own.fights);
+    assert_eq!(own.foreign, Foreign::Separate);
 
     assert_eq!(config.routes[1].profile.name, "answer");
     assert_eq!(config.routes[1].subprotocol.as_deref(), Some("rpc.v1"));

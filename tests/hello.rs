@@ -258,6 +258,43 @@ async fn a_hello_that_was_refused_leaves_no_session_and_may_be_said_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_asks_for_more_may_answer_the_same_hello_later() {
+    let mut agent = Agent::start().await;
+    let refused = "[[rule]]\nfrom = \"server\"\nwhen = { \"/type\" = [\"ERROR\", \"invite?\", \"welcome\"] }\n\
+                   role = \"hello-refused\"\n";
+    let proxy = Proxy::start(with_rules(&agent, "query:s", &[HELLO, ANSWER, refused])).await;
+    let mut page = proxy.page("/ws?s=1").await;
+    say(&mut page, &hello("stranger")).await;
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, hello("stranger"));
+    for (asked, submitted) in [("invite?", "wrong"), ("ERROR", "right"), ("welcome", "")] {
+        let asked = format!(r#"{{"type":"{asked}"}}"#);
+        server.send(&asked).await;
+        assert_eq!(page.text().await, asked);
+        if !submitted.is_empty() {
+            say(&mut page, submitted).await;
+            assert_eq!(server.text().await, submitted);
+        }
+    }
+    server.send(r#"{"type":"ready"}"#).await;
+    server.send("news").await;
+    assert_eq!(
+        (page.text().await, page.text().await),
+        (r#"{"type":"ready"}"#.into(), "news".into())
+    );
+    page.leave().await;
+    let mut page = proxy.page("/ws?s=1").await;
+    say(&mut page, &hello("known")).await;
+    assert_eq!(
+        page.text().await,
+        r#"{"type":"ready"}"#,
+        "and nothing of what came before"
+    );
+    assert_eq!(page.text().await, "news");
+    assert_eq!(agent.count(), 1);
+}
+
+#[tokio::test]
 async fn the_server_may_choose_the_id() {
     let mut agent = Agent::start().await;
     let proxy = Proxy::start(with_rules(&agent, "answer:/id|first:/id", &[HELLO, ANSWER])).await;

@@ -336,3 +336,22 @@ async fn a_tunnel_is_nobodys_session_and_nothing_in_it_is_looked_into() {
     page.send("signal").await;
     assert_eq!(server.text().await, "signal");
 }
+
+#[tokio::test]
+async fn a_rule_may_hold_only_while_nobody_is_asked() {
+    let mut agent = Agent::start().await;
+    // such an error is no turn's end while the agent waits
+    let end = "[[rule]]\nfrom = \"server\"\nwhen = { \"/type\" = \"ERROR\" }\nasking = false\nrole = \"turn-end\"\n";
+    let mut route = with_rules(&agent, &format!("{PROMPTS}{end}"));
+    route.replay_refresh = ReplayMode::None;
+    let (proxy, page, mut server) = session(route, &mut agent).await;
+    let prompt = r#"{"type":"approval_needed","id":"a"}"#;
+    server.send(prompt).await;
+    server.send(r#"{"type":"ERROR"}"#).await;
+    page.leave().await;
+    let mut page = proxy.page("/ws?s=1").await;
+    assert_eq!(page.text().await, prompt, "it is still open");
+    let answer = r#"{"type":"APPROVAL_RESPONSE","request_id":"a"}"#;
+    page.send(answer).await;
+    assert_eq!(server.text().await, answer);
+}

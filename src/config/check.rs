@@ -99,7 +99,7 @@ fn is_always_there(source: &KeySource) -> bool {
 
 fn waits_for_first(route: &Route) -> bool {
     let mut sources = route.key.iter().flat_map(|part| &part.alternatives);
-    sources.any(|source| matches!(source, KeySource::First(_)))
+    sources.any(|source| matches!(source, KeySource::First(_))) || route.profile.is_signed()
 }
 
 /// Tells whether an upstream is the listener, so that a request would run in circles.

@@ -138,6 +138,9 @@ impl Loader {
         };
         let replay_refresh = replay("replay_refresh", &profile.replay_refresh, default.replay_refresh);
         let replay_blip = replay("replay_blip", &profile.replay_blip, default.replay_blip);
+        let foreign = profile.foreign.as_ref();
+        let foreign = foreign.and_then(|text| self.of_profile(&profile, "foreign", text, &values::foreign));
+        let foreign = foreign.unwrap_or(default.foreign);
         let (idle, open) = if profile.has(Role::TurnEnd) || profile.has(Role::Prompt) {
             TURN_GRACE
         } else {
@@ -159,6 +162,7 @@ impl Loader {
             overflow: self.value(layers, "overflow", default.overflow, values::overflow),
             acks: self.value(layers, "acks", default.acks, values::boolean),
             fights: self.value(layers, "fights", default.fights, values::boolean),
+            foreign: self.value(layers, "foreign", foreign, values::foreign),
             subprotocol: self.value(layers, "subprotocol", default.subprotocol, values::subprotocol),
             path: default.path,
             upstream: default.upstream,

@@ -79,8 +79,19 @@ pub struct Route {
     pub acks: bool,
     /// Damp two pages that take a session from each other without end.
     pub fights: bool,
+    /// What becomes of whoever names a session of another owner.
+    pub foreign: Foreign,
     /// The subprotocol that a first-message route answers with, before upstream is dialled.
     pub subprotocol: Option<String>,
+}
+
+/// What becomes of whoever names a session of another owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// They are a client of their own, with a session of their own, and learn nothing.
+    Separate,
+    /// They are refused: for servers that hand a session to whoever names it.
+    Refuse,
 }
 
 impl Route {
@@ -103,6 +114,7 @@ impl Route {
             overflow: Overflow::DropOldest,
             acks: true,
             fights: true,
+            foreign: Foreign::Separate,
             subprotocol: None,
         }
     }

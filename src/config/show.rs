@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Config, Overflow, ReplayMode, Route};
+use super::{Config, Foreign, Overflow, ReplayMode, Route};
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,7 +51,15 @@ impl fmt::Display for Route {
             "  grace = {:?} ({:?} while something is open), max_message = {}, log = {} bytes or {} messages, overflow = {overflow}",
             self.grace, self.grace_open, self.max_message, self.log_bytes, self.log_messages
         )?;
-        writeln!(f, "  acks = {}, fights = {}", self.acks, self.fights)
+        let foreign = match self.foreign {
+            Foreign::Separate => "separate",
+            Foreign::Refuse => "refuse",
+        };
+        writeln!(
+            f,
+            "  acks = {}, fights = {}, foreign = {foreign}",
+            self.acks, self.fights
+        )
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) enum Scope {
 }
 
 /// Every setting there is.
-pub(super) static SETTINGS: [Setting; 18] = {
+pub(super) static SETTINGS: [Setting; 19] = {
     use Scope::{Both, Global, Route};
     [
         one(
@@ -103,6 +103,7 @@ pub(super) static SETTINGS: [Setting; 18] = {
             "Let browsers acknowledge delivery by ping [default: true]",
         ),
         one("fights", "fights", Both, "BOOL", FIGHTS),
+        one("foreign", "foreign", Both, "POLICY", FOREIGN),
         one("subprotocol", "subprotocol", Both, "NAME", SUBPROTOCOL),
     ]
 };
@@ -118,6 +119,7 @@ const LOG_MESSAGES: &str = "Bound of a session's replay log in messages [default
 const OVERFLOW: &str = "When the log is full and no page is there: drop-oldest or close [default: drop-oldest]";
 const FIGHTS: &str = "Damp two pages that take a session from each other without end [default: true]";
 
+const FOREIGN: &str = "Whoever names another's session: separate (has one of their own) or refuse [default: separate]";
 const SUBPROTOCOL: &str = "The subprotocol that a route with a first: key answers with";
 
 const fn one(name: &'static str, flag: &'static str, scope: Scope, value: &'static str, help: &'static str) -> Setting {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::units::size;
-use super::{Overflow, ReplayMode};
+use super::{Foreign, Overflow, ReplayMode};
 
 /// The largest payload of a control frame, in bytes (RFC 6455 section 5.5): less is no limit for messages.
 const MAX_MESSAGE_MIN: usize = 125;
@@ -50,6 +50,14 @@ fn at_least(least: usize, bytes: usize) -> Result<usize, String> {
 pub(super) fn log_messages(text: &str) -> Result<usize, String> {
     let messages = text.parse().ok().filter(|&messages| messages > 0);
     messages.ok_or_else(|| "is not a number above 0".into())
+}
+
+pub(super) fn foreign(text: &str) -> Result<Foreign, String> {
+    match text {
+        "separate" => Ok(Foreign::Separate),
+        "refuse" => Ok(Foreign::Refuse),
+        _ => Err("is neither separate nor refuse".into()),
+    }
 }
 
 pub(super) fn overflow(text: &str) -> Result<Overflow, String> {

@@ -20,6 +20,8 @@ pub const RESTART: u16 = 1012;
 pub const TRY_LATER: u16 = 1013;
 /// The upstream could not be dialled, or refused, after the page was accepted.
 pub const BAD_GATEWAY: u16 = 1014;
+/// The hello does not prove that its sender may have the session.
+pub const REFUSED: u16 = 4003;
 /// A newer attachment took the session.
 pub const REPLACED: u16 = 4001;
 /// The page did not read for too long.

@@ -2,7 +2,8 @@
 //! the next deadline can be asked.
 //!
 //! [`session::Session`] holds one session's state: its replay [`log`], the attachment with its epoch and what it has
-//! yet to be sent ([`outgoing`]), its open [`prompts`], its pages' [`requests`], what its browser acknowledged ([`acks`]), why pages left ([`cause`]), takeover
+//! yet to be sent ([`outgoing`]), its open [`prompts`], the [`proofs`] that were
+//! used up, its pages' [`requests`], what its browser acknowledged ([`acks`]), why pages left ([`cause`]), takeover
 //! [`fights`], and how the session ends ([`close`]). [`frame`] knows WebSocket frame headers.
 
 pub mod acks;
@@ -15,6 +16,7 @@ pub mod log;
 pub mod outgoing;
 mod policy;
 pub mod prompts;
+pub mod proofs;
 pub mod requests;
 pub mod session;
 

@@ -9,7 +9,10 @@ use serde_json::Value;
 use toml::Spanned;
 
 use super::rule::ID_GROUP;
-use super::{Edit, Id, Kind, Profile, Role, Rule, Side, Template, pointer};
+use super::{Id, Kind, Profile, Role, Rule, Side, Template, pointer};
+
+mod edit;
+mod signed;
 
 /// What is wrong with a profile's text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +33,7 @@ struct ProfileTable {
     key: Option<Vec<String>>,
     replay_refresh: Option<String>,
     replay_blip: Option<String>,
+    foreign: Option<String>,
     #[serde(default)]
     rule: Vec<RuleTable>,
 }
@@ -43,12 +47,14 @@ struct RuleTable {
     when: Option<Spanned<BTreeMap<Spanned<String>, Spanned<toml::Value>>>>,
     present: Option<Vec<Spanned<String>>>,
     text: Option<Spanned<String>>,
+    asking: Option<bool>,
     role: Spanned<String>,
     id: Option<Spanned<String>>,
     answer: Option<Spanned<String>>,
     send: Option<Spanned<String>>,
     set: Option<Spanned<BTreeMap<Spanned<String>, Spanned<toml::Value>>>>,
     remove: Option<Spanned<Vec<Spanned<String>>>>,
+    signed: Option<Spanned<signed::SignedTable>>,
 }
 
 impl Profile {
@@ -81,6 +87,7 @@ impl Profile {
                 key: table.key,
                 replay_refresh: table.replay_refresh,
                 replay_blip: table.replay_blip,
+                foreign: table.foreign,
                 rules,
             })
         } else {
@@ -212,6 +219,9 @@ impl Compiler<'_> {
             rule.set,
             rule.remove,
         );
+        let signed = rule
+            .signed
+            .and_then(|signed| self.signed(&field("signed"), role.map(|(role, _)| role), signed));
         Some(Rule {
             from: from?,
             number: index,
@@ -219,12 +229,14 @@ impl Compiler<'_> {
             frame,
             when,
             present,
+            asking: rule.asking,
             text,
             role: role?.0,
             id,
             answer,
             edit,
             send,
+            signed,
         })
     }
 
@@ -241,47 +253,6 @@ impl Compiler<'_> {
         };
         let given = given.map(|()| Id::Pointer(id.get_ref().clone()));
         self.compiled(field, &id, given)
-    }
-
-    fn edit(
-        &mut self,
-        index: usize,
-        allowed: bool,
-        set: Option<Spanned<BTreeMap<Spanned<String>, Spanned<toml::Value>>>>,
-        remove: Option<Spanned<Vec<Spanned<String>>>>,
-    ) -> Edit {
-        let mut edit = Edit::default();
-        for (name, offset) in [
-            ("set", set.as_ref().map(|it| it.span().start)),
-            ("remove", remove.as_ref().map(|it| it.span().start)),
-        ] {
-            if let Some(offset) = offset.filter(|_| !allowed) {
-                self.error(
-                    offset,
-                    format!("rule[{index}].{name}: only recorded answers are changed: hello-answer"),
-                );
-            }
-        }
-        for (at, value) in set.map(Spanned::into_inner).unwrap_or_default() {
-            let at = self.pointer(&format!("rule[{index}].set"), at);
-            let by_state = |state: &str| match value.get_ref() {
-                toml::Value::Table(states) if states.len() == 2 => states.get(state).map_or(Value::Null, scalar),
-                one => scalar(one),
-            };
-            let (running, idle) = (by_state("running"), by_state("idle"));
-            if running.is_null() || idle.is_null() {
-                let reason = format!(
-                    "rule[{index}].set.{at:?} = {}: a string, a number, true or false, or {{ running = …, idle = … }}",
-                    value.get_ref()
-                );
-                self.error(value.span().start, reason);
-            }
-            edit.set.push((at, running, idle));
-        }
-        let field = format!("rule[{index}].remove");
-        let removed = remove.map(Spanned::into_inner).unwrap_or_default();
-        edit.remove = removed.into_iter().map(|at| self.pointer(&field, at)).collect();
-        edit
     }
 
     /// What came of a value; if it is an error, that is noted.
@@ -344,94 +315,4 @@ fn scalar(value: &toml::Value) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn errors(text: &str) -> Vec<String> {
-        Profile::parse(text)
-            .unwrap_err()
-            .iter()
-            .map(ToString::to_string)
-            .collect()
-    }
-
-    #[test]
-    fn a_profile_has_its_name_and_its_rules_in_order() {
-        let profile = Profile::parse(
-            "name = \"init\"\n\
-             [[rule]]\nfrom = \"client\"\nwhen = { \"/type\" = \"init\" }\nrole = \"hello\"\n\
-             [[rule]]\nfrom = \"server\"\nwhen = { \"/n\" = 1, \"/ok\" = true }\nrole = \"hello-answer\"\n",
-        )
-        .unwrap();
-        assert_eq!(profile.name, "init");
-        assert_eq!(profile.rules[0].when, [("/type".into(), vec!["init".into()])]);
-        assert_eq!(
-            profile.rules[1].when,
-            [("/n".into(), vec![1.into()]), ("/ok".into(), vec![true.into()])]
-        );
-        assert_eq!(profile.rules[1].role, Role::HelloAnswer);
-    }
-
-    #[test]
-    fn all_that_is_wrong_with_the_rules_is_told_with_its_line() {
-        let text = "[[rule]]\nfrom = \"page\"\nwhen = { type = \"init\" }\nrole = \"helo\"\n\
-                    [[rule]]\nfrom = \"server\"\nwhen = {}\nrole = \"hello\"\n\
-                    [[rule]]\nfrom = \"client\"\nrole = \"hello\"\n[rule.when]\n\"/a\" = [[1]]\n\"/b\" = inf\n";
-        assert_eq!(
-            errors(text),
-            [
-                "2: rule[0].from = \"page\": one of client, server",
-                "4: rule[0].role = \"helo\": one of hello, hello-answer, hello-refused, heartbeat, once, request, \
-                 answer, tunnel, local, ignore, latest, prompt, prompt-answer, prompt-end, turn-start, turn-end",
-                "3: rule[0].when = \"type\": a JSON pointer begins with /",
-                "8: rule[1].role = \"hello\": the server does not say this",
-                "7: rule[1].when = {}: a rule without a condition would match every message",
-                "13: rule[2].when.\"/a\" = [[1]]: a string, a number, true or false, or a list of them",
-                "14: rule[2].when.\"/b\" = inf: a string, a number, true or false, or a list of them",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_no_profile_is_told_with_its_line() {
-        assert!(errors("name = \"x\"\n[[rule]]\nform = \"client\"\n")[0].starts_with("3: unknown field `form`"));
-        assert!(errors("name = \"x\"\nrule = 1\n")[0].starts_with("2: "));
-        assert!(errors("name = \"x\"\nname = \"y\"\n")[0].starts_with("2: duplicate key"));
-        assert!(errors("\n[[rule]]\nfrom = \"client\"\n")[0].contains("missing field `role`"));
-    }
-
-    #[test]
-    fn conditions_and_answers_that_cannot_hold_are_refused() {
-        let one = |lines: &str| {
-            let errors = errors(&format!("[[rule]]\nfrom = \"client\"\n{lines}"));
-            assert_eq!(errors.len(), 1, "{errors:?}");
-            errors[0].clone()
-        };
-        assert!(one("role = \"turn-start\"").contains("would match every message"));
-        // one that would keep every message of the page
-        assert!(one("role = \"ignore\"\nkind = \"text\"").contains("would match every message"));
-        assert!(one("role = \"ignore\"\ntext = \"a(\"").starts_with("4: rule[0].text = \"a(\": error: unclosed group"));
-        assert!(one("role = \"ignore\"\nframe = 0").contains("rule[0].frame = 0: counts from 1"));
-        assert!(one("role = \"ignore\"\nframe = 1\nkind = \"ping\"").contains("one of text, binary"));
-        assert!(one("role = \"ignore\"\npresent = [\"a\"]").contains("rule[0].present = \"a\": a JSON pointer"));
-        assert!(one("role = \"local\"\nframe = 1").contains("needs an answer"));
-        assert!(one("role = \"tunnel\"\ntext = \"a\"").contains("needs frame = 1"));
-        assert!(one("role = \"tunnel\"\nframe = 2").contains("begins at once"));
-        let unchanged = "only recorded answers are changed";
-        assert!(one("role = \"hello\"\nframe = 1\nset = { \"/a\" = 1 }").contains(unchanged));
-        assert!(one("role = \"hello\"\nframe = 1\nremove = [\"/a\"]").contains(unchanged));
-        let half =
-            "[[rule]]\nfrom = \"server\"\nframe = 1\nrole = \"hello-answer\"\nset = { \"/a\" = { running = 1 } }";
-        assert!(errors(half)[0].contains("rule[0].set.\"/a\" = { running = 1 }: a string"));
-        assert!(one("role = \"local\"\nframe = 1\nanswer = \"${/id\"").contains("${ has no }"));
-        assert!(one("role = \"hello\"\nframe = 1\nanswer = \"hi\"").contains("only heartbeat and local"));
-        assert!(one("role = \"ignore\"\nframe = 1\nid = \"/id\"").contains("messages of this role have none"));
-        assert!(one("role = \"request\"\nframe = 1").contains("needs an id"));
-        assert!(one("role = \"request\"\ntext = '(?<id>.)'\nid = \"/id\"").contains("a group for it already"));
-        assert!(one("role = \"once\"\nkind = \"text\"").contains("would match every message"));
-        assert!(
-            one("role = \"prompt-answer\"\nframe = 1\nid = \"id\"").contains("rule[0].id = \"id\": a JSON pointer")
-        );
-        assert!(one("role = \"heartbeat\"\nframe = 1\nsend = \"hi\"").contains("heartbeats of the server"));
-    }
-}
+mod tests;

@@ -3,14 +3,17 @@
 mod builtin;
 mod edit;
 mod file;
+mod json;
 pub mod pointer;
 mod rule;
+mod signed;
 mod template;
 
 pub use builtin::{BUILT_IN, built_in};
 pub use edit::Edit;
 pub use file::ProfileError;
-pub use rule::{Id, Kind, Message, Role, Rule, Side, Undecided};
+pub use rule::{Id, Kind, Message, Role, Rule, Side, State, Undecided};
+pub use signed::{Canonical, Proof, Signed, Signer, Unproved};
 pub use template::Template;
 
 use rule::Look;
@@ -28,6 +31,8 @@ pub struct Profile {
     pub replay_refresh: Option<String>,
     /// What a page is sent whose connection was cut, where that is not configured.
     pub replay_blip: Option<String>,
+    /// What becomes of whoever names another's session, where that is not configured.
+    pub foreign: Option<String>,
     /// Rules in order; the first that matches gives a message its role.
     pub rules: Vec<Rule>,
 }
@@ -43,6 +48,29 @@ impl Profile {
         self.rules.iter().any(|rule| rule.role == role)
     }
 
+    /// Whether hellos prove who says them.
+    pub fn is_signed(&self) -> bool {
+        self.rules.iter().any(|rule| rule.signed.is_some())
+    }
+
+    /// What is left of it in a tunnel: no hello that proves somebody is said behind sessmux's back.
+    #[must_use]
+    pub fn in_tunnel(&self) -> Self {
+        let signed = self.rules.iter().filter(|rule| rule.signed.is_some()).cloned();
+        Self {
+            name: self.name.clone(),
+            rules: signed
+                .map(|rule| Rule {
+                    role: Role::Refused,
+                    frame: None,
+                    signed: None,
+                    ..rule
+                })
+                .collect(),
+            ..Self::default()
+        }
+    }
+
     /// Whether pages are sent messages that sessmux makes itself: then none of the server's is sent in parts.
     pub fn speaks_to_pages(&self) -> bool {
         let speaks = |rule: &Rule| rule.send.is_some() || (rule.from == Side::Client && rule.answer.is_some());
@@ -54,16 +82,15 @@ impl Profile {
         self.rules.iter().find_map(|rule| rule.send.as_deref())
     }
 
-    /// The first rule that matches a message of `side`; one that none matches is plain. Rules for answers to the hello
-    /// hold only while one is awaited.
+    /// The first rule that matches a message of `side` in this state of its session; one that none matches is plain.
     ///
     /// # Errors
     ///
     /// Of a message that is not whole, more has to be seen.
-    pub fn rule_for(&self, side: Side, message: &Message<'_>, awaited: bool) -> Result<Option<&Rule>, Undecided> {
-        let holds = |rule: &&Rule| awaited || !matches!(rule.role, Role::HelloAnswer | Role::HelloRefused);
+    pub fn rule_for(&self, side: Side, message: &Message<'_>, state: State) -> Result<Option<&Rule>, Undecided> {
         let mut look = Look::new(message);
-        for rule in self.rules.iter().filter(|rule| rule.from == side).filter(holds) {
+        let rules = self.rules.iter().filter(|rule| rule.from == side);
+        for rule in rules.filter(|rule| rule.holds_in(state)) {
             if rule.matches(&mut look)? {
                 return Ok(Some(rule));
             }
@@ -74,7 +101,10 @@ impl Profile {
     /// The role of a whole message of `side`.
     #[must_use]
     pub fn role(&self, side: Side, message: &Message<'_>) -> Option<Role> {
-        self.rule_for(side, message, true).ok().flatten().map(|rule| rule.role)
+        self.rule_for(side, message, State::BEGINNING)
+            .ok()
+            .flatten()
+            .map(|rule| rule.role)
     }
 }
 

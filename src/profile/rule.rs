@@ -5,7 +5,7 @@ use std::ops::Range;
 use regex::bytes::Regex;
 use serde_json::Value;
 
-use super::{Edit, Template, pointer};
+use super::{Edit, Signed, Template, pointer};
 
 /// One rule.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Rule {
     pub when: Vec<(String, Vec<Value>)>,
     /// JSON pointers at which there must be something, null and containers included.
     pub present: Vec<String>,
+    /// Only while a prompt is open, or while none is.
+    pub asking: Option<bool>,
     /// What the raw payload must match; it runs in linear time.
     pub text: Option<Regex>,
     /// What the message then is.
@@ -34,6 +36,8 @@ pub struct Rule {
     pub edit: Edit,
     /// What attached pages are sent every 30 s.
     pub send: Option<String>,
+    /// How a hello proves who says it.
+    pub signed: Option<Signed>,
 }
 
 /// Where a message says what it is about.
@@ -95,6 +99,8 @@ pub enum Role {
     Prompt,
     /// The person's answer: the first goes upstream, later ones do not.
     PromptAnswer,
+    /// A hello where none may be said: not in profiles, but what their signed hellos are in a tunnel.
+    Refused,
     /// The server does not wait for an answer any more.
     PromptEnd,
     /// A turn begins.
@@ -166,6 +172,23 @@ impl<'a> Message<'a> {
     }
 }
 
+/// How a session stands when a message comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// The answer to its hello is awaited: rules for that hold then alone.
+    pub awaits_answer: bool,
+    /// A prompt is open.
+    pub asking: bool,
+}
+
+impl State {
+    /// As a session begins.
+    pub const BEGINNING: Self = Self {
+        awaits_answer: true,
+        asking: false,
+    };
+}
+
 /// The beginning of a message is not enough to tell its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Undecided;
@@ -233,6 +256,12 @@ impl Rule {
     fn group(&self, payload: &[u8]) -> Option<Range<usize>> {
         let captures = self.text.as_ref()?.captures(payload)?;
         captures.name(ID_GROUP).map(|group| group.range())
+    }
+
+    /// Whether it may match at all in this state.
+    pub(super) fn holds_in(&self, state: State) -> bool {
+        let awaited = state.awaits_answer || !matches!(self.role, Role::HelloAnswer | Role::HelloRefused);
+        awaited && self.asking.is_none_or(|asking| asking == state.asking)
     }
 
     /// Whether a message of this rule asks the server something that it answers by id.
@@ -368,7 +397,7 @@ mod tests {
                 whole: false,
                 ..Message::text(payload.as_bytes())
             };
-            let rule = profile.rule_for(Side::Server, &message, true);
+            let rule = profile.rule_for(Side::Server, &message, State::BEGINNING);
             rule.map(|rule| rule.map(|rule| rule.role))
         };
         assert_eq!(role(r#"{"type":"b","all":"#), Ok(Some(Role::Latest)));

@@ -1,7 +1,8 @@
 //! A page on its way to a session: its key, its pending first words, and its socket's way to the session's task.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hyper::header::{self, HeaderValue};
 use hyper::http::request;
@@ -17,9 +18,10 @@ use super::hold::Hold;
 use super::key::{self, KeyRequest, MissingKey};
 use super::request::Shared;
 use super::upgrade::{accepted, refused};
-use crate::config::{Captures, Route};
+use crate::config::{Captures, Foreign, Route};
 use crate::core::close::{self, Close};
-use crate::profile::{Message, Profile, Role, Side};
+use crate::core::proofs::Proof;
+use crate::profile::{Message, Profile, Role, Rule, Side, State};
 use crate::session::attach::Attach;
 use crate::session::browser::Browser;
 use crate::session::key::{Key, Owner};
@@ -43,6 +45,8 @@ pub(super) struct Newcomer {
     pub(super) browser: Option<Arc<Browser>>,
     /// The head that goes upstream, should it be the one that dials.
     pub(super) offer: Request<()>,
+    /// Where it comes from.
+    pub(super) address: IpAddr,
     /// When its 101 was made.
     pub(super) since: Instant,
 }
@@ -64,12 +68,7 @@ impl Newcomer {
                 return Err(body::text(StatusCode::BAD_REQUEST, format!("{missing}\n")));
             }
         };
-        let opened = self
-            .shared
-            .sessions
-            .open(&key, &self.route, self.offer.clone())
-            .await
-            .map_err(refused)?;
+        let opened = self.open_session(&key).await.map_err(refused)?;
         // also one that created it: the head that was dialled with may be another's, who left
         if let Some(protocol) = &opened.protocol
             && !tokens(&self.head.headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|it| it.as_bytes() == protocol)
@@ -111,13 +110,27 @@ impl Newcomer {
             kind,
             ..Message::text(&first)
         };
-        if self.route.profile.role(Side::Client, &looked_at) == Some(Role::Tunnel) {
-            // nothing is looked into, and nobody comes back to it
-            self.route = Arc::new(Route {
-                key: Vec::new(),
-                profile: Profile::default(),
-                ..(*self.route).clone()
-            });
+        let rule = self.route.profile.rule_for(Side::Client, &looked_at, State::BEGINNING);
+        match rule.ok().flatten() {
+            Some(rule) if rule.role == Role::Tunnel => self.tunnel(),
+            rule if self.route.profile.is_signed() => {
+                match proved(rule, &first, self.address) {
+                    Ok((owner, proof)) => {
+                        self.owner = owner;
+                        attach.proof = Some(proof);
+                    }
+                    Err(cause) => {
+                        tracing::warn!(client = %self.address, route = %self.route.path.text, %cause, "unproved hello");
+                        if self.route.foreign == Foreign::Refuse {
+                            let close = Close::new(close::REFUSED, "the hello proves nobody");
+                            return self.turn_away(*attach, &close);
+                        }
+                        // the server may judge it, but nobody comes back to it
+                        self.tunnel();
+                    }
+                }
+            }
+            _ => {}
         }
         let key = match self.key(Some(&first)) {
             Ok(key) => key,
@@ -130,7 +143,7 @@ impl Newcomer {
         let hello = self.hello_in(&looked_at);
         let is_hello = !self.route.profile.has(Role::Hello) || hello.is_some();
         attach.hello_id = hello.flatten();
-        match self.shared.sessions.open(&key, &self.route, self.offer.clone()).await {
+        match self.open_session(&key).await {
             Ok(opened) if opened.protocol == answered => self.deliver(key, opened, attach, is_hello).await,
             Ok(opened) => {
                 let cause = "the agent server chose another subprotocol than the route's subprotocol names";
@@ -140,6 +153,28 @@ impl Newcomer {
             }
             Err(error) => self.turn_away(*attach, &after_accept(&error)),
         }
+    }
+
+    /// Nothing more is looked into, and nobody comes back to it.
+    fn tunnel(&mut self) {
+        self.route = Arc::new(Route {
+            key: Vec::new(),
+            profile: match self.route.foreign {
+                Foreign::Separate => Profile::default(),
+                Foreign::Refuse => self.route.profile.in_tunnel(),
+            },
+            ..(*self.route).clone()
+        });
+    }
+
+    async fn open_session(&self, key: &Key) -> Result<Opened, OpenError> {
+        let sessions = &self.shared.sessions;
+        let opened = sessions.open(key, &self.owner, &self.route, self.offer.clone()).await;
+        if let Err(OpenError::Foreign) = opened {
+            let (client, route) = (self.address, &self.route.path.text);
+            tracing::warn!(%client, %route, session = %key.id(), cause = "it is another's, and foreign = \"refuse\"", "refused");
+        }
+        opened
     }
 
     /// Brings the socket to the session's task, and to another's if that one ends meanwhile.
@@ -165,7 +200,7 @@ impl Newcomer {
                 Ok(Heard::SessionEnded) => {}
                 Err(close) => return self.turn_away(*attach, &close),
             }
-            opened = match self.shared.sessions.open(&key, &self.route, self.offer.clone()).await {
+            opened = match self.open_session(&key).await {
                 Ok(opened) if opened.protocol == protocol => opened,
                 // the 101 has named another
                 Ok(_) => return self.turn_away(*attach, &restart()),
@@ -207,7 +242,12 @@ impl Newcomer {
 
     /// The id of a hello, where it has one; `None` if the message is none.
     fn hello_in(&self, message: &Message<'_>) -> Option<Option<Vec<u8>>> {
-        let rule = self.route.profile.rule_for(Side::Client, message, true).ok().flatten();
+        let rule = self
+            .route
+            .profile
+            .rule_for(Side::Client, message, State::BEGINNING)
+            .ok()
+            .flatten();
         let rule = rule.filter(|rule| rule.role == Role::Hello)?;
         Some(rule.id_span(message.payload).map(|id| message.payload[id].to_vec()))
     }
@@ -224,7 +264,11 @@ impl Newcomer {
         // a key that is not known yet, or never, is nobody else's
         let alone = self.route.key.is_empty() || values.iter().any(Option::is_none);
         let values = values.into_iter().map(Option::unwrap_or_default).collect();
-        let key = Key::new(self.route.path.text.as_str().into(), self.owner.clone(), values);
+        let owner = match self.route.foreign {
+            Foreign::Separate => self.owner.clone(),
+            Foreign::Refuse => Owner::Anyone,
+        };
+        let key = Key::new(self.route.path.text.as_str().into(), owner, values);
         Ok(if alone { key.alone() } else { key })
     }
 
@@ -243,6 +287,7 @@ impl Newcomer {
             since: self.since,
             browser: self.browser.clone(),
             key: None,
+            proof: None,
             hello_id: None,
             permit: None,
             retry: None,
@@ -273,6 +318,24 @@ async fn hand_over(mut opened: Opened, mut attach: Box<Attach>) -> Option<Box<At
     back
 }
 
+/// Who said this hello, and the proof of it, which is used up once.
+fn proved(rule: Option<&Rule>, hello: &[u8], address: IpAddr) -> Result<(Owner, Proof), String> {
+    let signed = rule.and_then(|rule| rule.signed.as_ref());
+    let signed = signed.ok_or("the first message is no signed hello")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let proof = signed.verify(hello, now).map_err(|cause| cause.to_string())?;
+    let until = tokio::time::Instant::now().into_std() + proof.fresh;
+    let signature = proof.signature;
+    Ok((
+        Owner::Signer(proof.signer),
+        Proof {
+            signature,
+            address,
+            until,
+        },
+    ))
+}
+
 fn restart() -> Close {
     Close::new(close::RESTART, "try again")
 }
@@ -281,6 +344,7 @@ fn restart() -> Close {
 fn after_accept(error: &OpenError) -> Close {
     match error {
         OpenError::Stopping => Close::new(close::RESTART, "sessmux is stopping"),
+        OpenError::Foreign => Close::new(close::REFUSED, "the session is another's"),
         OpenError::Dial(DialError::Refused(_)) => Close::new(close::BAD_GATEWAY, "the agent server refused"),
         _ => Close::new(close::BAD_GATEWAY, "the agent server cannot be reached"),
     }

@@ -56,6 +56,7 @@ pub(super) async fn answer(
         browser_id,
         browser,
         offer,
+        address: peer.address.ip(),
         since,
     };
 
@@ -141,6 +142,7 @@ pub(super) fn refused(error: OpenError) -> Response<Body> {
         OpenError::Dial(DialError::Timeout { .. }) | OpenError::Shared { timeout: true } => {
             line(StatusCode::GATEWAY_TIMEOUT, "the agent server did not answer in time\n")
         }
+        OpenError::Foreign => line(StatusCode::FORBIDDEN, "the session is another's\n"),
         OpenError::Stopping => line(StatusCode::SERVICE_UNAVAILABLE, "sessmux is stopping\n"),
         OpenError::Dial(_) | OpenError::Shared { .. } => {
             line(StatusCode::BAD_GATEWAY, "the agent server cannot be reached\n")

@@ -11,6 +11,7 @@ use super::farewell::farewell;
 use super::key::Key;
 use crate::core::cause::PageFacts;
 use crate::core::close::Close;
+use crate::core::proofs::Proof;
 use crate::transport::socket::Socket;
 
 /// A page's socket that asks to be attached.
@@ -28,6 +29,8 @@ pub struct Attach {
     pub browser: Option<Arc<Browser>>,
     /// The name of the session that it came for.
     pub key: Option<Key>,
+    /// Who said its hello, where that is proved.
+    pub proof: Option<Proof>,
     /// The id of the hello that it has said, as it stands there.
     pub hello_id: Option<Vec<u8>>,
     /// Its place among the pending attachments, given up when it is attached.

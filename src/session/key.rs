@@ -6,14 +6,31 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Who opened a session, as far as it can be proved; sessions are looked up within their owner's namespace. Secret,
-/// so without `Debug`.
+use crate::profile::Signer;
+
+/// Who opened a session, as far as it can be proved; sessions are looked up within their owner's namespace. Secret:
+/// `Debug` shows the kind alone.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Owner {
     /// The browser that holds this minted cookie.
     Browser([u8; 16]),
     /// Whoever knows the key: clients that are not browsers.
     Bearer,
+    /// Whoever signs hellos with this key, on these terms.
+    Signer(Signer),
+    /// No owner's, but a namespace: of a route that refuses whoever names another's session.
+    Anyone,
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Browser(_) => "Browser",
+            Self::Bearer => "Bearer",
+            Self::Signer(_) => "Signer",
+            Self::Anyone => "Anyone",
+        })
+    }
 }
 
 /// The registry's key; its parts are compared one by one, so no two lists of values meet. Secret: `Debug` shows its
@@ -22,7 +39,7 @@ pub enum Owner {
 pub struct Key {
     /// The route's pattern.
     pub route: Arc<str>,
-    /// Whose session.
+    /// In whose namespace.
     pub owner: Owner,
     /// The decoded value of every key part, in order.
     pub values: Vec<Vec<u8>>,

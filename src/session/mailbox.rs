@@ -9,6 +9,7 @@ use hyper::header::HeaderValue;
 use tokio::sync::oneshot;
 
 use super::attach::Attach;
+use super::key::Owner;
 
 /// A message to a session's task.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub enum Mail {
 /// See the module.
 #[derive(Debug)]
 pub struct Mailbox {
+    /// Whose session it is.
+    owner: Owner,
     /// The subprotocol that the session speaks.
     protocol: Option<HeaderValue>,
     attached: AtomicBool,
@@ -40,13 +43,19 @@ struct Inner {
 }
 
 impl Mailbox {
-    /// The mailbox of a session that speaks this subprotocol.
-    pub(super) fn new(protocol: Option<HeaderValue>) -> Self {
+    /// The mailbox of a session of this owner that speaks this subprotocol.
+    pub(super) fn new(owner: Owner, protocol: Option<HeaderValue>) -> Self {
         Self {
+            owner,
             protocol,
             attached: AtomicBool::new(false),
             inner: Mutex::default(),
         }
+    }
+
+    /// Whose session it is.
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// The subprotocol that the session speaks.

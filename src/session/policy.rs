@@ -38,10 +38,11 @@ pub(super) fn first_is_hello(route: &Route) -> bool {
     needs_first_message(route) && !route.profile.has(Role::Hello)
 }
 
-/// Whether the first client message has to be read before the session's key is known.
+/// Whether the first client message has to be read before it is known whose session it is, and which.
 pub fn needs_first_message(route: &Route) -> bool {
     let mut sources = route.key.iter().flat_map(|part| &part.alternatives);
-    sources.any(|source| matches!(source, KeySource::First(_)))
+    // nor is its owner, where a hello proves who that is
+    sources.any(|source| matches!(source, KeySource::First(_))) || route.profile.is_signed()
 }
 
 /// Whether this part of a key is an id that somebody chose; `browser` and the path say only where an application lives.

@@ -5,9 +5,11 @@ HOME and the working folder), and the caller's address, who becomes a contact. T
 not changed: the model is an `LLM` of its own kind, the socket that it listens on is bound here, so that
 it is loopback only and its port is known.
 
-Each WebSocket that comes appends a line to `sockets`. Prints `listening 127.0.0.1:PORT` once the server accepts connections. Each run of the tool appends its
-command to `effects` in the scratch folder; a command whose last word starts with `slow-` then takes until
-a file of that name is there.
+Each WebSocket that comes appends a line to `sockets`. Prints `listening 127.0.0.1:PORT` once the server
+accepts connections. A prompt makes the model run a tool, which appends its command to `effects` in the
+scratch folder; a command whose last word starts with `slow-` then takes until a file of that name is there.
+A prompt that starts with `ask-` makes it ask the person instead, one that starts with `plan-` has a plan
+reviewed, by the framework's own tools.
 """
 
 import os
@@ -30,6 +32,16 @@ def main() -> None:
     from connectonion.core.llm import LLM, LLMResponse, ToolCall
     from connectonion.core.usage import TokenUsage
     from connectonion.useful_plugins import tool_approval
+    from connectonion.useful_tools import ask_user
+
+    tools = [ask_user]
+    try:
+        from connectonion.cli.co_ai.tools.plan_mode import enter_plan_mode, exit_plan_and_implement
+    except ImportError:
+        # later versions have no such reviews
+        pass
+    else:
+        tools += [enter_plan_mode, exit_plan_and_implement]
 
     class Script(LLM):
         """Asks for the tool once per prompt, then answers with what the tool said."""
@@ -39,11 +51,20 @@ def main() -> None:
         def complete(self, messages, tools=None, **_):
             last = messages[-1]
             usage = TokenUsage()
-            if last["role"] == "tool":
-                return LLMResponse(f"done: {last['content']}", [], None, usage)
             prompt = next(m["content"] for m in reversed(messages) if m["role"] == "user")
-            call = ToolCall("bash", {"command": f"make {prompt}"}, f"call-{len(messages)}")
-            return LLMResponse(None, [call], None, usage)
+            call = None
+            if last["role"] != "tool":
+                if prompt.startswith("ask-"):
+                    call = ("ask_user", {"question": prompt, "options": ["yes", "no"]})
+                elif prompt.startswith("plan-"):
+                    call = ("enter_plan_mode", {})
+                else:
+                    call = ("bash", {"command": f"make {prompt}"})
+            elif "Entered plan mode" in last["content"]:
+                call = ("exit_plan_and_implement", {})
+            if call:
+                return LLMResponse(None, [ToolCall(*call, f"call-{len(messages)}")], None, usage)
+            return LLMResponse(f"done: {last['content']}", [], None, usage)
 
         def structured_complete(self, messages, output_schema, **_):
             raise NotImplementedError("the script has no structured answers")
@@ -58,7 +79,7 @@ def main() -> None:
         return f"ran {command}"
 
     def agent() -> Agent:
-        return Agent("scripted", llm=Script(), tools=[bash], plugins=[tool_approval], quiet=True, log=False)
+        return Agent("scripted", llm=Script(), tools=[bash, *tools], plugins=[tool_approval], log=False)
 
     def counted(app):
         """The same application, each WebSocket noted before it is answered."""

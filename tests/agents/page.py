@@ -42,11 +42,11 @@ class Closed(Exception):
 class Page:
     """One WebSocket of one page."""
 
-    def __init__(self, port, path, *, origin=None, cookie=None, headers=None, subprotocols=None):
+    def __init__(self, port, path, *, origin=None, cookie=None, headers=None, subprotocols=None, source=""):
         self._protocol = ClientProtocol(
             parse_uri(f"ws://127.0.0.1:{port}{path}"), origin=origin, subprotocols=subprotocols, max_size=MAX_MESSAGE
         )
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT, source_address=(source, 0))
         self._arrived: list = []
         self._parts: list = []
         self.pings = 0

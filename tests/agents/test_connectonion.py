@@ -8,7 +8,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from conftest import HERE, python, sessmux
-from page import Browser
+from page import Browser, Page
 from processes import Server, get, wait_until
 
 VERSIONS = ["0.8.5", "1.9.2"]
@@ -26,13 +26,17 @@ class Host:
         self.port = self.server.port
         self.address = get(self.port, "/info")["address"]
 
-    def hello(self, session: str) -> dict:
+    def hello(self, session: str, *, key: SigningKey | None = None, **payload) -> dict:
         """A CONNECT as the page signs one on every load: never the same twice."""
-        payload = {"timestamp": time.time(), "to": self.address}
+        key = key or self._key
+        payload = {"timestamp": time.time(), "to": self.address, **payload}
         canonical = json.dumps(payload, sort_keys=True, separators=(",", ":")).encode()
-        signature = self._key.sign(canonical).signature.hex()
-        return {"type": "CONNECT", "session_id": session, "payload": payload, "from": self.caller} | {
-            "signature": signature,
+        return {
+            "type": "CONNECT",
+            "session_id": session,
+            "payload": payload,
+            "from": "0x" + key.verify_key.encode().hex(),
+            "signature": key.sign(canonical).signature.hex(),
             "timestamp": payload["timestamp"],
         }
 
@@ -57,12 +61,17 @@ def host(request, tmp_path_factory):
     hosted.server.stop()
 
 
+def in_front_of(host: Host, tmp_path_factory) -> Server:
+    """sessmux as a user of the framework starts it."""
+    config = tmp_path_factory.mktemp("config") / "sessmux.toml"
+    config.write_text('profile = "connectonion"\n')
+    return sessmux(host.port, config)
+
+
 @pytest.fixture(scope="module")
 def mux(host, tmp_path_factory):
     """sessmux in front of it."""
-    config = tmp_path_factory.mktemp("config") / "sessmux.toml"
-    config.write_text('profile = "connectonion"\n')
-    server = sessmux(host.port, config)
+    server = in_front_of(host, tmp_path_factory)
     yield server
     server.stop()
 
@@ -171,19 +180,111 @@ def test_reload_while_the_tool_runs(host, browser, tag):
     assert host.effects().count(f"make {slow}") == 1
 
 
-def test_another_browser_is_another_client(host, mux, browser, tag):
-    """Who knows the session's id alone gets a connection of their own and does not disturb the first."""
-    other = Browser(mux.port)
+def bad_signature(host: Host, session: str) -> dict:
+    hello = host.hello(session)
+    hello["payload"]["timestamp"] += 1
+    return hello
+
+
+STRANGERS = {
+    "unsigned": lambda host, session: {"type": "CONNECT", "session_id": session},
+    "a bad signature": bad_signature,
+    "a foreign key": lambda host, session: host.hello(session, key=SigningKey.generate()),
+    "for another agent": lambda host, session: host.hello(session, to="0x" + "0" * 64),
+    "stale": lambda host, session: host.hello(session, timestamp=time.time() - 301),
+    "other capabilities": lambda host, session: host.hello(session, signed_commands=1),
+}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS.values(), ids=STRANGERS.keys())
+def test_strangers_are_refused_and_the_session_is_untouched(host, mux, browser, stranger, tag):
+    """Who names the session without its owner's signature is shown nothing, and the server hears nothing of it."""
     page = open_page(browser, host, tag)
     asked = prompt(page, tag)
     before = host.sockets()
+    other = Browser(mux.port)
     foreign = other.open("/ws")
-    foreign.send({"type": "CONNECT", "session_id": tag})
-    assert foreign.until("ERROR")[-1]["message"].startswith("unauthorized")
-    assert host.sockets() == before + 1
+    foreign.send(stranger(host, tag))
+    assert foreign.closed().code == 4003
+    other.quit()
+    assert host.sockets() == before
     approve(page, asked)
     assert host.effects().count(f"make {tag}") == 1
-    other.quit()
+
+
+def test_a_hello_that_was_used_is_refused_elsewhere(host, mux, browser, tag):
+    """Somebody who has seen a CONNECT cannot use it again, not even while it is fresh."""
+    page = browser.open("/ws")
+    hello = host.hello(tag)
+    page.send(hello)
+    page.until("CONNECTED")
+    asked = prompt(page, tag)
+    thief = Page(mux.port, "/ws", source="127.0.0.2")
+    thief.send(hello)
+    assert thief.closed().code == 4003
+    approve(page, asked)
+    assert host.effects().count(f"make {tag}") == 1
+
+
+def answer(page, kind: str, asked: dict, **what) -> str:
+    """Answers a question of the agent's; returns what the turn came to."""
+    page.send({"type": kind, **({"request_id": asked["id"]} if "id" in asked else {}), **what})
+    return page.until("OUTPUT")[-1]["result"]
+
+
+def test_a_pending_question_survives(host, browser, tag):
+    """The same for a question as for an approval: shown again, answered once, and not shown any more."""
+    page = open_page(browser, host, tag)
+    page.send({"type": "INPUT", "input_id": uuid.uuid4().hex, "prompt": f"ask-{tag}"})
+    asked = page.until("ask_user")[-1]
+    assert asked["question"] == f"ask-{tag}"
+    page.reset()
+    page = open_page(browser, host, tag)
+    assert page.until("ask_user")[-1] == asked
+    assert "yes" in answer(page, "ASK_USER_RESPONSE", asked, answer="yes")
+    page.close(1001)
+    page = open_page(browser, host, tag, "connected")
+    assert "ask_user" not in [m["type"] for m in page.until("OUTPUT")]
+
+
+# Later versions have no such reviews.
+@pytest.mark.parametrize("host", ["0.8.5"], indirect=True)
+def test_a_pending_plan_review_survives(host, browser, tag):
+    """The same for a plan that waits for its review."""
+    page = open_page(browser, host, tag)
+    page.send({"type": "INPUT", "input_id": uuid.uuid4().hex, "prompt": f"plan-{tag}"})
+    asked = page.until("plan_review")[-1]
+    page.close(1001)
+    page = open_page(browser, host, tag)
+    assert page.until("plan_review")[-1] == asked
+    assert f"reviewed {tag}" in answer(page, "PLAN_REVIEW_RESPONSE", asked, message=f"reviewed {tag}")
+
+
+AWAY = 75
+"""Seconds: longer than two of the server's pings, and than a page stands silence."""
+
+
+def test_away_for_75_seconds(tmp_path_factory, tag):
+    """Nobody is there for longer than the server's pings are apart; the approval waits all the same."""
+    waiting = []
+    for version in VERSIONS:
+        host = Host(version, tmp_path_factory.mktemp("host"))
+        mux = in_front_of(host, tmp_path_factory)
+        browser = Browser(mux.port)
+        page = open_page(browser, host, tag)
+        waiting.append((host, mux, browser, prompt(page, tag)))
+        page.close(1001)
+    # the time itself is what is tried
+    time.sleep(AWAY)
+    for host, mux, browser, asked in waiting:
+        page = open_page(browser, host, tag)
+        assert page.until("approval_needed")[-1] == asked
+        approve(page, asked)
+        assert host.effects() == [f"make {tag}"]
+        assert host.sockets() == 1
+        browser.quit()
+        mux.stop()
+        host.server.stop()
 
 
 def test_the_older_tab_is_told(host, browser, tag):

@@ -12,14 +12,14 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use sessmux::config::{Config, KeyPart, KeySource, PathPattern, Route, Upstream};
 use sessmux::server::Server;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{self, Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, accept_hdr_async, connect_async_with_config};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, accept_hdr_async, client_async, connect_async_with_config};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Nothing that a test awaits takes this long; sessmux's own longest wait is 10 s.
@@ -220,6 +220,16 @@ impl Proxy {
         let (socket, answer) = soon("the handshake", connect_async_with_config(request, None, true)).await?;
         Ok(Page { socket, answer })
     }
+}
+
+/// A page that comes from this loopback address.
+pub async fn page_from(address: &str, proxy: SocketAddr, target: &str) -> Page {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+    let stream = MaybeTlsStream::Plain(soon("a connection", socket.connect(proxy)).await.unwrap());
+    let request = format!("ws://{proxy}{target}");
+    let (socket, answer) = soon("the handshake", client_async(request, stream)).await.unwrap();
+    Page { socket, answer }
 }
 
 /// A page's socket.

@@ -12,6 +12,8 @@ pub(super) enum Hello {
     Wanted,
     /// It went upstream; the answer is awaited.
     Sent(Record),
+    /// It was refused: the page may say another, or do what the server asks for and be answered after all.
+    Refused(Record),
 }
 
 /// What later pages are shown of the first hello.
@@ -44,19 +46,19 @@ impl Session {
 
     /// Whether the first page has yet to say its hello.
     pub fn awaits_hello(&self) -> bool {
-        matches!(self.hello, Hello::Wanted)
+        matches!(self.hello, Hello::Wanted | Hello::Refused(_))
     }
 
-    /// Whether the server's answer to the hello is awaited.
+    /// Whether the server's answer to the hello is awaited, or may yet come.
     pub fn awaits_hello_answer(&self) -> bool {
-        matches!(self.hello, Hello::Sent(_))
+        matches!(self.hello, Hello::Sent(_) | Hello::Refused(_))
     }
 
     /// Server messages from before the first hello, which a page needs to say its own; nothing until it was said.
     pub fn challenge(&self) -> &[u8] {
         match &self.hello {
             Hello::Stands(record) | Hello::Sent(record) => &record.challenge,
-            Hello::Wanted => &[],
+            Hello::Wanted | Hello::Refused(_) => &[],
         }
     }
 
@@ -64,15 +66,19 @@ impl Session {
     pub fn recorded_answer(&self) -> &[u8] {
         match &self.hello {
             Hello::Stands(record) => &record.answer[record.answer_at..],
-            Hello::Wanted | Hello::Sent(_) => &[],
+            Hello::Wanted | Hello::Sent(_) | Hello::Refused(_) => &[],
         }
     }
 
     /// The page said hello.
     pub fn hello(&mut self) -> HelloFate {
-        if !matches!(self.hello, Hello::Wanted) {
-            self.counts.absorbed += 1;
-            return HelloFate::Absorb;
+        match &self.hello {
+            Hello::Wanted => {}
+            Hello::Refused(record) => self.log.unpin(record.challenge.len()),
+            Hello::Sent(_) | Hello::Stands(_) => {
+                self.counts.absorbed += 1;
+                return HelloFate::Absorb;
+            }
         }
         let mut record = Record::default();
         let (oldest, before) = (self.log.base(), self.log.boundary());
@@ -91,11 +97,20 @@ impl Session {
         HelloFate::Forward
     }
 
-    /// The server refused the hello: the session still wants one.
+    /// The server refused the hello, or asks for more, by the message that starts at the newest boundary and ends here;
+    /// call it before [`Self::received`] with `fin`. Up to here nothing is shown to later pages.
     pub fn hello_refused(&mut self) {
-        if let Hello::Sent(record) = &self.hello {
-            self.log.unpin(record.challenge.len());
-            self.hello = Hello::Wanted;
+        if let Hello::Sent(record) | Hello::Refused(record) = &mut self.hello {
+            self.hello = Hello::Refused(std::mem::take(record));
+            self.after_hello = self.behind_message();
+        }
+    }
+
+    /// The mark behind the message being received, which is whole.
+    fn behind_message(&self) -> Mark {
+        Mark {
+            offset: self.log.tail(),
+            position: self.log.boundary().position + 1,
         }
     }
 
@@ -103,7 +118,7 @@ impl Session {
     /// it before [`Self::received`] with `fin`. Pages that come later are shown it as it is, and what the server said
     /// between hello and answer before it.
     pub fn hello_answered(&mut self) {
-        if let Hello::Sent(record) = &mut self.hello {
+        if let Hello::Sent(record) | Hello::Refused(record) = &mut self.hello {
             let base = self.log.base();
             let from = self.after_hello.offset.max(base.offset);
             record.missing = base.position.saturating_sub(self.after_hello.position);
@@ -121,11 +136,9 @@ impl Session {
             self.log
                 .copy(self.log.boundary().offset, self.log.tail(), &mut record.answer);
             self.log.pin(record.answer.len());
-            self.after_hello = Mark {
-                offset: self.log.tail(),
-                position: self.log.boundary().position + 1,
-            };
-            self.hello = Hello::Stands(std::mem::take(record));
+            let record = std::mem::take(record);
+            self.after_hello = self.behind_message();
+            self.hello = Hello::Stands(record);
         }
     }
 }

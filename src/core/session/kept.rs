@@ -22,6 +22,11 @@ impl Session {
         self.closed(now, closed.into_iter().collect());
     }
 
+    /// Whether a prompt is open.
+    pub fn is_asking(&self) -> bool {
+        self.prompts.any_open()
+    }
+
     /// The page answers a prompt: that of this id, or without one the oldest open one. A late answer is counted.
     pub fn prompt_answered(&mut self, now: Instant, id: Option<&str>) -> Answer {
         let answer = self.prompts.answered(id);

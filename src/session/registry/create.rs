@@ -12,7 +12,7 @@ use super::membership::Membership;
 use super::{Inner, OpenError, Opened, Slot};
 use crate::config::Route;
 use crate::core::session::Session;
-use crate::session::key::Key;
+use crate::session::key::{Key, Owner};
 use crate::session::mailbox::{Mail, Mailbox};
 use crate::session::policy::policy;
 use crate::session::task::SessionTask;
@@ -47,6 +47,7 @@ pub(super) type Queue = Mutex<VecDeque<Waiter>>;
 
 #[derive(Debug)]
 pub(super) struct Waiter {
+    pub(super) owner: Owner,
     pub(super) offer: Request<()>,
     pub(super) answer: oneshot::Sender<Result<Opened, OpenError>>,
 }
@@ -96,7 +97,7 @@ pub(super) async fn create(entry: Dialing, route: Arc<Route>) {
             () = inner.stopping.cancelled() => return,
         };
         match dialed {
-            Ok(upgraded) => return establish(&entry, route, upgraded, dial.waiter.answer, &target),
+            Ok(upgraded) => return establish(&entry, route, upgraded, dial.waiter, &target),
             Err(refused @ DialError::Refused(_)) => {
                 tracing::info!(route = %route.path.text, upstream = %route.upstream, cause = %refused, "no session");
                 if dial.inherited {
@@ -141,17 +142,11 @@ impl Dial {
     }
 }
 
-fn establish(
-    entry: &Dialing,
-    route: Arc<Route>,
-    upgraded: Upgraded,
-    creator: oneshot::Sender<Result<Opened, OpenError>>,
-    target: &Uri,
-) {
+fn establish(entry: &Dialing, route: Arc<Route>, upgraded: Upgraded, creator: Waiter, target: &Uri) {
     let (inner, key) = (Arc::clone(&entry.inner), entry.key.clone());
     let Upgraded { socket, read, head } = upgraded;
     let protocol = head.headers.get(hyper::header::SEC_WEBSOCKET_PROTOCOL).cloned();
-    let mailbox = Arc::new(Mailbox::new(protocol.clone()));
+    let mailbox = Arc::new(Mailbox::new(creator.owner.clone(), protocol.clone()));
     let id = key.id();
     let like = inner
         .lookalikes
@@ -187,7 +182,7 @@ fn establish(
         let _ = mailbox.post(Mail::Shutdown);
     }
     // if it has gone, this is dropped and tells the session
-    let _ = creator.send(Ok(Opened {
+    let _ = creator.answer.send(Ok(Opened {
         mailbox: Arc::clone(&mailbox),
         protocol: protocol.clone(),
         created: Some(Creation {
@@ -196,12 +191,13 @@ fn establish(
         }),
     }));
     for waiter in lock(&entry.queue).drain(..) {
-        let opened = Opened {
+        let own = waiter.owner == creator.owner;
+        let opened = own.then(|| Opened {
             mailbox: Arc::clone(&mailbox),
             protocol: protocol.clone(),
             created: None,
-        };
-        let _ = waiter.answer.send(Ok(opened));
+        });
+        let _ = waiter.answer.send(opened.ok_or(OpenError::Foreign));
     }
 }
 

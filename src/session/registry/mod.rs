@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::key::Key;
+use super::key::{Key, Owner};
 use super::lookalike::Lookalikes;
 use super::mailbox::{Mail, Mailbox};
 use crate::config::Route;
@@ -72,6 +72,9 @@ pub enum OpenError {
         /// It timed out.
         timeout: bool,
     },
+    /// It is another's, and the route refuses those who name such.
+    #[error("the session is another's")]
+    Foreign,
     /// sessmux is stopping.
     #[error("sessmux is stopping")]
     Stopping,
@@ -90,15 +93,27 @@ impl Sessions {
         }
     }
 
-    /// The session named `key`, created with `offer`, the head of an upgrade request to upstream, if there is none.
-    pub async fn open(&self, key: &Key, route: &Arc<Route>, offer: Request<()>) -> Result<Opened, OpenError> {
+    /// The session of `owner` named `key`, created with `offer`, the head of an upgrade request to upstream, if there is
+    /// none of that name.
+    pub async fn open(
+        &self,
+        key: &Key,
+        owner: &Owner,
+        route: &Arc<Route>,
+        offer: Request<()>,
+    ) -> Result<Opened, OpenError> {
         if self.inner.stopping.is_cancelled() {
             return Err(OpenError::Stopping);
         }
         let (answer, opened) = oneshot::channel();
-        let waiter = Waiter { offer, answer };
+        let waiter = Waiter {
+            owner: owner.clone(),
+            offer,
+            answer,
+        };
         match self.inner.slots.entry(key.clone()) {
             Entry::Occupied(slot) => match slot.get() {
+                Slot::Live(mailbox) if mailbox.owner() != owner => return Err(OpenError::Foreign),
                 Slot::Live(mailbox) => {
                     let mailbox = Arc::clone(mailbox);
                     let protocol = mailbox.protocol();

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use super::SessionTask;
 use super::hello::{opcode, replaced};
+use crate::core::cause::Parting;
+use crate::core::close::{self, Close};
 use crate::core::frame::{self, Opcode};
 use crate::core::prompts::Answer;
 use crate::core::session::HelloFate;
@@ -23,6 +25,7 @@ impl SessionTask {
         let route = Arc::clone(&self.route);
         let mut text = Vec::new();
         let whole = beginning(message, &mut text);
+        let state = self.state();
         let look = |text: &[u8], whole: bool| {
             let looked_at = profile::Message {
                 kind: kind(message),
@@ -30,7 +33,7 @@ impl SessionTask {
                 payload: text,
                 whole,
             };
-            route.profile.rule_for(Side::Client, &looked_at, true)
+            route.profile.rule_for(Side::Client, &looked_at, state)
         };
         let mut rule = look(&text, whole);
         if !whole && !matches!(rule, Ok(rule) if rule.is_none_or(|rule| !rule.needs_text())) {
@@ -48,6 +51,11 @@ impl SessionTask {
                 }
             }
             Some(Role::Ignore) => tracing::debug!(session = %self.membership.id, number, "client message ignored"),
+            Some(Role::Refused) => {
+                tracing::warn!(session = %self.membership.id, "a signed hello in a tunnel");
+                let close = Close::new(close::REFUSED, "a hello is a connection's first message");
+                self.close_page(now, Some(&close), Parting::Cut);
+            }
             Some(Role::Once) => {
                 let number = rule.map_or(0, |rule| rule.number);
                 if self.said_once.contains(&number) {

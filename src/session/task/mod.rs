@@ -32,6 +32,7 @@ use super::upstream::Upstream;
 use crate::config::Route;
 use crate::core::cause::Parting;
 use crate::core::close::{self, Close};
+use crate::core::proofs::Proofs;
 use crate::core::session::{Admission, Newcomer, Session};
 use crate::transport::socket::Socket;
 
@@ -65,6 +66,8 @@ pub(super) struct SessionTask {
     /// How many whole messages upstream has sent, those that were dropped included.
     upstream_messages: u64,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Signed hellos that were used.
+    proofs: Proofs,
     over: bool,
 }
 
@@ -93,6 +96,7 @@ impl SessionTask {
             said_once: Vec::new(),
             upstream_messages: 0,
             timer: None,
+            proofs: Proofs::default(),
             over: false,
         };
         task.upstream_bytes(read, now);
@@ -163,6 +167,12 @@ impl SessionTask {
         if self.over {
             return attach.give_back();
         }
+        if let Some(proof) = &attach.proof
+            && let Err(why) = self.proofs.check(now, proof)
+        {
+            tracing::warn!(session = %self.membership.id, cause = why, "attach refused");
+            return attach.turn_away(&self.membership.tracker, &Close::new(close::REFUSED, why));
+        }
         if self.page.is_some() && !self.core.stands() {
             self.waiting.push((now + ANSWER, attach));
             return;
@@ -191,8 +201,12 @@ impl SessionTask {
                     socket,
                     unread,
                     browser,
+                    proof,
                     ..
                 } = *attach;
+                if let Some(proof) = proof {
+                    self.proofs.note(now, proof);
+                }
                 self.browser = browser;
                 self.membership.mailbox.set_attached(true);
                 let mut page = Page::new(socket, it.epoch, unread, self.route.max_message);

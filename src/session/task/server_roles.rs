@@ -6,13 +6,13 @@ use std::time::Instant;
 use super::SessionTask;
 use super::hello::replaced;
 use crate::core::frame::{self, Opcode};
-use crate::profile::{self, Kind, Role, Rule, Side};
+use crate::profile::{self, Kind, Role, Rule, Side, State};
 
 impl SessionTask {
     /// A message of the server is complete and not yet committed; whether it goes into the log.
     pub(super) fn server_message(&mut self, now: Instant) -> bool {
         self.upstream_messages += 1;
-        let (log, awaited) = (self.core.log(), self.core.awaits_hello_answer());
+        let (log, state) = (self.core.log(), self.state());
         let start = log.boundary().offset;
         let (beginning, whole, opcode) = log.beginning(start);
         let looked_at = profile::Message {
@@ -27,14 +27,14 @@ impl SessionTask {
         };
         let route = Arc::clone(&self.route);
         let mut text = Vec::new();
-        let rule = route.profile.rule_for(Side::Server, &looked_at, awaited).or_else(|_| {
+        let rule = route.profile.rule_for(Side::Server, &looked_at, state).or_else(|_| {
             log.payload(start, &mut text);
             let looked_at = profile::Message {
                 payload: &text,
                 whole: true,
                 ..looked_at
             };
-            route.profile.rule_for(Side::Server, &looked_at, awaited)
+            route.profile.rule_for(Side::Server, &looked_at, state)
         });
         let Ok(Some(mut rule)) = rule else { return true };
         if rule.needs_text() && text.is_empty() {
@@ -51,7 +51,11 @@ impl SessionTask {
                     whole: true,
                     ..looked_at
                 };
-                match route.profile.rule_for(Side::Server, &whole, false) {
+                let state = State {
+                    awaits_answer: false,
+                    ..state
+                };
+                match route.profile.rule_for(Side::Server, &whole, state) {
                     Ok(Some(other)) => rule = other,
                     _ => return true,
                 }
@@ -88,9 +92,23 @@ impl SessionTask {
                 }
             }
             Role::HelloRefused => self.core.hello_refused(),
-            Role::Hello | Role::Local | Role::PromptAnswer | Role::Tunnel | Role::Once | Role::Request => {}
+            Role::Hello
+            | Role::Local
+            | Role::PromptAnswer
+            | Role::Tunnel
+            | Role::Once
+            | Role::Request
+            | Role::Refused => {}
         }
         true
+    }
+
+    /// How the session stands, as rules see it.
+    pub(super) fn state(&self) -> State {
+        State {
+            awaits_answer: self.core.awaits_hello_answer(),
+            asking: self.core.is_asking(),
+        }
     }
 
     /// The message being received answers a page's request of this id upstream. Gives it the id under which the page
