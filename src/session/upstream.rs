@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::core::close::Close;
 use crate::core::frame::{self, Opcode, Sender};
+use crate::session::scratch;
 use crate::transport::reader::FrameReader;
 use crate::transport::socket::Socket;
 
@@ -49,6 +50,9 @@ impl Upstream {
 
     /// Queues a whole message.
     pub(super) fn send(&mut self, message: &[u8]) {
+        if self.queue.capacity() == 0 {
+            self.queue = scratch::queue();
+        }
         self.queue.extend_from_slice(message);
     }
 
@@ -84,7 +88,7 @@ impl Upstream {
         }
         if moved {
             // an idle session keeps no buffer
-            self.queue = Vec::new();
+            scratch::give_back(std::mem::take(&mut self.queue));
             self.sent = 0;
         }
         Ok(moved)
