@@ -163,6 +163,37 @@ async fn the_servers_requests_wait_for_the_person() {
 }
 
 #[tokio::test]
+async fn a_prompt_that_the_server_sends_again_is_shown_once() {
+    let mut agent = Agent::start().await;
+    let proxy = start(&agent).await;
+    let (page, mut server) = first(&proxy, &mut agent).await;
+    let approval = json!({"id": 0, "method": "approve", "params": {"command": "make"}});
+    server.send(&approval.to_string()).await;
+    page.leave().await;
+    let mut page = hello(&proxy, json!(0)).await;
+    got(&mut page).await;
+    // as some do for a page that resumes its thread
+    server.send(&approval.to_string()).await;
+    server.send(r#"{"method":"resumed"}"#).await;
+    assert_eq!(got(&mut page).await, approval);
+    assert_eq!(got(&mut page).await, json!({"method": "resumed"}));
+    // another question of the same id takes its place
+    let other = json!({"id": 0, "method": "approve", "params": {"command": "rm"}});
+    server.send(&other.to_string()).await;
+    assert_eq!(got(&mut page).await, other);
+    page.leave().await;
+    let mut page = hello(&proxy, json!(0)).await;
+    got(&mut page).await;
+    assert_eq!(got(&mut page).await, json!({"method": "resumed"}));
+    assert_eq!(got(&mut page).await, other);
+    says(&mut page, json!({"id": 0, "result": "no"})).await;
+    heard(&mut server).await;
+    // asked anew, it is asked
+    server.send(&other.to_string()).await;
+    assert_eq!(got(&mut page).await, other);
+}
+
+#[tokio::test]
 async fn a_refused_hello_leaves_none_behind_and_other_answers_may_come_first() {
     let mut agent = Agent::start().await;
     let proxy = start(&agent).await;

@@ -13,7 +13,7 @@ const MAX_ANSWERED: usize = 256;
 #[derive(Debug)]
 pub struct Prompt {
     /// What its answer names, where the protocol has that.
-    id: Option<String>,
+    pub id: Option<String>,
     /// Where it starts in the log.
     pub mark: Mark,
     /// Its frames, kept here too: it may be evicted from the log.

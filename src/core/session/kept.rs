@@ -22,6 +22,17 @@ impl Session {
         self.closed(now, closed.into_iter().collect());
     }
 
+    /// Whether the message being received, which is whole, is an open prompt of this id once more, byte by byte: every
+    /// page is shown that anyway, and once.
+    pub fn asks_again(&self, id: &str) -> bool {
+        let Some(open) = self.prompts.open().find(|prompt| prompt.id.as_deref() == Some(id)) else {
+            return false;
+        };
+        let mut wire = Vec::new();
+        self.log.copy(self.log.boundary().offset, self.log.tail(), &mut wire);
+        wire == open.wire
+    }
+
     /// Whether a prompt is open.
     pub fn is_asking(&self) -> bool {
         self.prompts.any_open()

@@ -83,7 +83,14 @@ impl SessionTask {
             Role::Latest => self
                 .core
                 .latest(&format!("{}:{}", rule.number, rule.id_of(&text).unwrap_or_default())),
-            Role::Prompt => self.core.prompt(now, rule.id_of(&text)),
+            Role::Prompt => {
+                let id = rule.id_of(&text);
+                if id.as_ref().is_some_and(|id| self.core.asks_again(id)) {
+                    tracing::debug!(session = %self.membership.id, "an open prompt once more: it is shown already");
+                    return false;
+                }
+                self.core.prompt(now, id);
+            }
             Role::PromptEnd => {
                 let id = rule.id_of(&text);
                 // one that should name a prompt and does not ends none
