@@ -17,11 +17,12 @@ ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
 
 
 class Server:
-    """A child process that says `listening` and its address on its output, which is kept for reports."""
+    """A child process that says its address on its output, in a line with `says`; the output is kept for reports."""
 
-    def __init__(self, command, *, cwd=None, env=None):
+    def __init__(self, command, *, cwd=None, env=None, says="listening"):
         self.lines: deque[str] = deque(maxlen=2000)
         self.port = 0
+        self._says = says
         self._ready = threading.Event()
         self._process = subprocess.Popen(
             [str(part) for part in command],
@@ -42,7 +43,7 @@ class Server:
     def _read(self) -> None:
         for line in self._process.stdout:
             self.lines.append(line)
-            if not self.port and "listening" in line and (found := ADDRESS.search(line)):
+            if not self.port and self._says in line and (found := ADDRESS.search(line)):
                 self.port = int(found[1])
                 self._ready.set()
         # The end of the output without an address: nothing more will come.
