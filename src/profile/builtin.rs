@@ -1,7 +1,8 @@
 //! Profiles that are compiled in; each is a file like any other, to be used by name or printed as a starting point.
 
 /// Name and text of each, by name.
-pub const BUILT_IN: [(&str, &str); 3] = [
+pub const BUILT_IN: [(&str, &str); 4] = [
+    ("adk", include_str!("builtin/adk.toml")),
     ("connectonion", include_str!("builtin/connectonion.toml")),
     ("jupyter", include_str!("builtin/jupyter.toml")),
     ("json-rpc", include_str!("builtin/json-rpc.toml")),

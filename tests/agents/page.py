@@ -14,7 +14,6 @@ from http.cookies import SimpleCookie
 from websockets.client import ClientProtocol
 from websockets.frames import Opcode
 from websockets.http11 import Response
-from websockets.protocol import State
 from websockets.uri import parse_uri
 
 TIMEOUT = 20.0
@@ -65,7 +64,8 @@ class Page:
             self._socket.close()
             raise self._protocol.handshake_exc
         self.response: Response = self._arrived.pop(0)
-        if self._protocol.state is not State.OPEN:
+        # a close may have come with the 101
+        if self.response.status_code != 101:
             while self._read(deadline):
                 pass
             self._socket.close()
