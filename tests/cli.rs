@@ -210,7 +210,7 @@ fn built_in_profiles_are_listed_printed_and_used_by_name() {
     assert!(text.contains("role = \"prompt\""), "{text}");
     let (code, _, err) = said(&sessmux(&[], &["profiles", "other"]));
     assert_eq!(code, Some(64));
-    assert!(err.contains("is none of connectonion"), "{err}");
+    assert!(err.contains("is none of ") && err.contains("connectonion"), "{err}");
 
     let given = [
         "check",

@@ -1,13 +1,14 @@
 //! The listener's side: HTTP in and out, the gate, the upgrade.
 //!
 //! [`Server`] accepts connections; every request goes through the [`gate`], then is either a WebSocket upgrade
-//! (`upgrade`: route, owner, 101; `newcomer`: key, pending, session) or plain HTTP that passes through ([`pass`]).
+//! (`upgrade`: route, owner, 101; `newcomer`: key, session; `hello`: what a pending page says first) or plain HTTP that passes through ([`pass`]).
 
 mod accept;
 pub mod body;
 pub mod cookie;
 pub mod gate;
 pub mod headers;
+mod hello;
 mod hold;
 pub mod key;
 mod newcomer;

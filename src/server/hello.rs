@@ -1,0 +1,162 @@
+//! What a page says before it is attached: the first message, where the key or the owner is in it, and the hello.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper::header::HeaderValue;
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::timeout;
+
+use super::newcomer::{Newcomer, after_accept};
+use crate::config::{Foreign, Route};
+use crate::core::close::{self, Close};
+use crate::core::proofs::Proof;
+use crate::profile::{Message, Profile, Role, Rule, Side, State};
+use crate::session::attach::Attach;
+use crate::session::key::Owner;
+use crate::session::mailbox::Mail;
+use crate::session::pending;
+use crate::session::registry::Opened;
+
+/// A page waits so long for the hello of the one before it.
+const OTHER_HELLO: Duration = Duration::from_secs(10);
+
+/// What became of a pending page's hello.
+pub(super) enum Heard {
+    Hello,
+    /// The session ended first.
+    SessionEnded,
+}
+
+impl Newcomer {
+    /// Reads the first message, in which the key is; then finds or creates the session.
+    pub(super) async fn first_message(
+        mut self,
+        upgraded: OnUpgrade,
+        permit: OwnedSemaphorePermit,
+        answered: Option<HeaderValue>,
+    ) {
+        let Some(mut attach) = self.attach(upgraded).await else {
+            return;
+        };
+        attach.permit = Some(permit);
+        let first = pending::first_message(&mut attach, self.route.max_message);
+        let (kind, first) = match self.unless_stopping(first).await {
+            Ok(first) => first,
+            Err(close) => return self.turn_away(*attach, &close),
+        };
+        let looked_at = Message {
+            kind,
+            ..Message::text(&first)
+        };
+        let rule = self.route.profile.rule_for(Side::Client, &looked_at, State::BEGINNING);
+        match rule.ok().flatten() {
+            Some(rule) if rule.role == Role::Tunnel => self.tunnel(),
+            rule if self.route.profile.is_signed() => {
+                match proved(rule, &first, self.address) {
+                    Ok((owner, proof)) => {
+                        self.owner = owner;
+                        attach.proof = Some(proof);
+                    }
+                    Err(cause) => {
+                        tracing::warn!(client = %self.address, route = %self.route.path.text, %cause, "unproved hello");
+                        if self.route.foreign == Foreign::Refuse {
+                            let close = Close::new(close::REFUSED, "the hello proves nobody");
+                            return self.turn_away(*attach, &close);
+                        }
+                        // the server may judge it, but nobody comes back to it
+                        self.tunnel();
+                    }
+                }
+            }
+            _ => {}
+        }
+        let key = match self.key(Some(&first)) {
+            Ok(key) => key,
+            Err(missing) => {
+                let close = Close::new(close::POLICY, "the first message lacks the key");
+                tracing::info!(route = %self.route.path.text, cause = %missing, "no key");
+                return self.turn_away(*attach, &close);
+            }
+        };
+        let hello = self.hello_in(&looked_at);
+        let is_hello = !self.route.profile.has(Role::Hello) || hello.is_some();
+        attach.hello_id = hello.flatten();
+        match self.open_session(&key).await {
+            Ok(opened) if opened.protocol == answered => self.deliver(key, opened, attach, is_hello).await,
+            Ok(opened) => {
+                let cause = "the agent server chose another subprotocol than the route's subprotocol names";
+                tracing::warn!(route = %self.route.path.text, chosen = ?opened.protocol, cause, "no session");
+                let close = Close::new(close::BAD_GATEWAY, "the agent server speaks another subprotocol");
+                self.turn_away(*attach, &close);
+            }
+            Err(error) => self.turn_away(*attach, &after_accept(&error)),
+        }
+    }
+
+    /// Nothing more is looked into, and nobody comes back to it.
+    fn tunnel(&mut self) {
+        self.route = Arc::new(Route {
+            key: Vec::new(),
+            profile: match self.route.foreign {
+                Foreign::Separate => Profile::default(),
+                Foreign::Refuse => self.route.profile.in_tunnel(),
+            },
+            ..(*self.route).clone()
+        });
+    }
+
+    /// Shows a pending page what it needs to say its hello, and waits for that.
+    pub(super) async fn hello(&self, opened: &Opened, attach: &mut Attach) -> Result<Heard, Close> {
+        if attach.permit.is_none() {
+            attach.permit = Arc::clone(&self.shared.pending).try_acquire_owned().ok();
+        }
+        if attach.permit.is_none() {
+            return Err(Close::new(close::TRY_LATER, "too many pending attachments"));
+        }
+        let (asked, challenge) = oneshot::channel();
+        if opened.mailbox.post(Mail::Challenge(asked)).is_err() {
+            return Ok(Heard::SessionEnded);
+        }
+        let challenge = match timeout(OTHER_HELLO, challenge).await {
+            Ok(Ok(challenge)) => challenge,
+            Ok(Err(_)) => return Ok(Heard::SessionEnded),
+            Err(_) => return Err(Close::new(close::TRY_LATER, "another page has yet to say its hello")),
+        };
+        let hello = |message: &Message<'_>| self.hello_in(message);
+        attach.hello_id = pending::hello(attach, &challenge, self.route.max_message, hello).await?;
+        Ok(Heard::Hello)
+    }
+
+    /// The id of a hello, where it has one; `None` if the message is none.
+    fn hello_in(&self, message: &Message<'_>) -> Option<Option<Vec<u8>>> {
+        let rule = self
+            .route
+            .profile
+            .rule_for(Side::Client, message, State::BEGINNING)
+            .ok()
+            .flatten();
+        let rule = rule.filter(|rule| rule.role == Role::Hello)?;
+        Some(rule.id_span(message.payload).map(|id| message.payload[id].to_vec()))
+    }
+}
+
+/// Who said this hello, and the proof of it, which is used up once.
+fn proved(rule: Option<&Rule>, hello: &[u8], address: IpAddr) -> Result<(Owner, Proof), String> {
+    let signed = rule.and_then(|rule| rule.signed.as_ref());
+    let signed = signed.ok_or("the first message is no signed hello")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let proof = signed.verify(hello, now).map_err(|cause| cause.to_string())?;
+    let until = tokio::time::Instant::now().into_std() + proof.fresh;
+    let signature = proof.signature;
+    Ok((
+        Owner::Signer(proof.signer),
+        Proof {
+            signature,
+            address,
+            until,
+        },
+    ))
+}
