@@ -233,3 +233,13 @@ fn built_in_profiles_are_listed_printed_and_used_by_name() {
     assert_eq!(code, Some(0));
     assert!(out.contains("key = first:/room\n"), "{out}");
 }
+
+#[test]
+fn the_bound_of_a_profiles_log_holds_where_none_is_configured() {
+    let given = ["check", "--upstream", "http://127.0.0.1:8000", "--profile", "terminal"];
+    let (code, out, err) = said(&sessmux(&[], &given));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("log = 262144 bytes"), "{out}");
+    let (_, out, _) = said(&sessmux(&[("SESSMUX_LOG_BYTES", "1MiB")], &given));
+    assert!(out.contains("log = 1048576 bytes"), "{out}");
+}

@@ -138,6 +138,9 @@ impl Loader {
         };
         let replay_refresh = replay("replay_refresh", &profile.replay_refresh, default.replay_refresh);
         let replay_blip = replay("replay_blip", &profile.replay_blip, default.replay_blip);
+        let log_bytes = profile.log_bytes.as_ref();
+        let log_bytes = log_bytes.and_then(|text| self.of_profile(&profile, "log_bytes", text, &values::log_bytes));
+        let log_bytes = log_bytes.unwrap_or(default.log_bytes);
         let foreign = profile.foreign.as_ref();
         let foreign = foreign.and_then(|text| self.of_profile(&profile, "foreign", text, &values::foreign));
         let foreign = foreign.unwrap_or(default.foreign);
@@ -157,7 +160,7 @@ impl Loader {
             grace,
             grace_open,
             max_message: self.value(layers, "max_message", default.max_message, values::max_message),
-            log_bytes: self.value(layers, "log_bytes", default.log_bytes, values::log_bytes),
+            log_bytes: self.value(layers, "log_bytes", log_bytes, values::log_bytes),
             log_messages: self.value(layers, "log_messages", default.log_messages, values::log_messages),
             overflow: self.value(layers, "overflow", default.overflow, values::overflow),
             acks: self.value(layers, "acks", default.acks, values::boolean),

@@ -33,6 +33,7 @@ struct ProfileTable {
     key: Option<Vec<String>>,
     replay_refresh: Option<String>,
     replay_blip: Option<String>,
+    log_bytes: Option<String>,
     foreign: Option<String>,
     #[serde(default)]
     rule: Vec<RuleTable>,
@@ -87,6 +88,7 @@ impl Profile {
                 key: table.key,
                 replay_refresh: table.replay_refresh,
                 replay_blip: table.replay_blip,
+                log_bytes: table.log_bytes,
                 foreign: table.foreign,
                 rules,
             })

@@ -31,6 +31,8 @@ pub struct Profile {
     pub replay_refresh: Option<String>,
     /// What a page is sent whose connection was cut, where that is not configured.
     pub replay_blip: Option<String>,
+    /// The bound of a session's replay log, where none is configured.
+    pub log_bytes: Option<String>,
     /// What becomes of whoever names another's session, where that is not configured.
     pub foreign: Option<String>,
     /// Rules in order; the first that matches gives a message its role.

@@ -14,6 +14,7 @@ from http.cookies import SimpleCookie
 from websockets.client import ClientProtocol
 from websockets.frames import Opcode
 from websockets.http11 import Response
+from websockets.protocol import State
 from websockets.uri import parse_uri
 
 TIMEOUT = 20.0
@@ -77,7 +78,9 @@ class Page:
         return self._protocol.subprotocol
 
     def send(self, message: str | bytes | dict) -> None:
-        """Sends one message; a dict goes as JSON text."""
+        """Sends one message; a dict goes as JSON text. While the socket closes it is dropped, as browsers do."""
+        if self._protocol.state is not State.OPEN:
+            return
         if isinstance(message, bytes):
             self._protocol.send_binary(message)
         else:
