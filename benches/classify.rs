@@ -30,6 +30,7 @@ fn role(profile: &Profile, log: &Log) -> Option<Role> {
     let state = State {
         awaits_answer: false,
         asking: false,
+        running: false,
     };
     let rule = profile.rule_for(Side::Server, &message, state);
     rule.expect("its beginning is enough").map(|rule| rule.role)

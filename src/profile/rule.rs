@@ -24,6 +24,8 @@ pub struct Rule {
     pub present: Vec<String>,
     /// Only while a prompt is open, or while none is.
     pub asking: Option<bool>,
+    /// Only while a turn runs, or while none does.
+    pub running: Option<bool>,
     /// What the raw payload must match; it runs in linear time.
     pub text: Option<Regex>,
     /// What the message then is.
@@ -179,6 +181,8 @@ pub struct State {
     pub awaits_answer: bool,
     /// A prompt is open.
     pub asking: bool,
+    /// A turn runs.
+    pub running: bool,
 }
 
 impl State {
@@ -186,6 +190,7 @@ impl State {
     pub const BEGINNING: Self = Self {
         awaits_answer: true,
         asking: false,
+        running: false,
     };
 }
 
@@ -261,7 +266,8 @@ impl Rule {
     /// Whether it may match at all in this state.
     pub(super) fn holds_in(&self, state: State) -> bool {
         let awaited = state.awaits_answer || !matches!(self.role, Role::HelloAnswer | Role::HelloRefused);
-        awaited && self.asking.is_none_or(|asking| asking == state.asking)
+        let asked = self.asking.is_none_or(|asking| asking == state.asking);
+        awaited && asked && self.running.is_none_or(|running| running == state.running)
     }
 
     /// Whether a message of this rule asks the server something that it answers by id.
@@ -382,6 +388,32 @@ mod tests {
             !matching("kind = \"binary\"\nframe = 1", &binary),
             "all conditions together"
         );
+    }
+
+    #[test]
+    fn a_rule_may_hold_only_in_one_state() {
+        for (condition, holds) in [
+            ("running = true", [false, true, false, true]),
+            ("running = false", [true, false, true, false]),
+            ("asking = true", [false, false, true, true]),
+            ("asking = true\nrunning = false", [false, false, true, false]),
+        ] {
+            let text = format!("[[rule]]\nfrom = \"client\"\nframe = 1\n{condition}\nrole = \"ignore\"\n");
+            let profile = Profile::parse(&text).unwrap();
+            let states = [(false, false), (false, true), (true, false), (true, true)];
+            let held = states.map(|(asking, running)| {
+                let state = State {
+                    awaits_answer: false,
+                    asking,
+                    running,
+                };
+                profile
+                    .rule_for(Side::Client, &Message::text(b"{}"), state)
+                    .unwrap()
+                    .is_some()
+            });
+            assert_eq!(held, holds, "{condition}");
+        }
     }
 
     #[test]

@@ -115,6 +115,7 @@ impl SessionTask {
         State {
             awaits_answer: self.core.awaits_hello_answer(),
             asking: self.core.is_asking(),
+            running: self.core.is_running(),
         }
     }
 
