@@ -1,11 +1,12 @@
 //! Profiles that are compiled in; each is a file like any other, to be used by name or printed as a starting point.
 
 /// Name and text of each, by name.
-pub const BUILT_IN: [(&str, &str); 5] = [
+pub const BUILT_IN: [(&str, &str); 6] = [
     ("adk", include_str!("builtin/adk.toml")),
     ("connectonion", include_str!("builtin/connectonion.toml")),
-    ("jupyter", include_str!("builtin/jupyter.toml")),
     ("json-rpc", include_str!("builtin/json-rpc.toml")),
+    ("jupyter", include_str!("builtin/jupyter.toml")),
+    ("streamlit", include_str!("builtin/streamlit.toml")),
     ("terminal", include_str!("builtin/terminal.toml")),
 ];
 

@@ -2,7 +2,7 @@
 
 They live in the user's cache folder, named by the hash of their pins, so that a changed pin makes a new
 one and an unchanged one is made once per machine. Run as a script it makes what is missing; imported it
-tells where an environment's Python is.
+tells where an environment's Python is. With names it makes those alone, and prints the Python of each.
 """
 
 import hashlib
@@ -53,15 +53,15 @@ def make(name: str) -> str | None:
 
 
 def main() -> int:
-    """Makes all that are missing, side by side, and prints the Python of the one that runs pytest."""
+    """Makes what is missing, side by side; without names all, and prints the Python of the one that runs pytest."""
+    wanted = sys.argv[1:]
     with ThreadPoolExecutor() as pool:
-        failures = [why for why in pool.map(make, names()) if why]
+        failures = [why for why in pool.map(make, wanted or names()) if why]
     for why in failures:
         print(why, file=sys.stderr)
-    runner = python("runner")
-    if runner:
-        print(runner)
-    return 0 if runner else 1
+    pythons = [python(name) for name in wanted or ["runner"]]
+    print(*filter(None, pythons), sep="\n")
+    return 0 if all(pythons) else 1
 
 
 if __name__ == "__main__":

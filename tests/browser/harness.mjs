@@ -1,12 +1,14 @@
 // What the browser tests share: the demo, a browser, and a network that can be cut between them.
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import net from 'node:net';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const SESSMUX = process.env.SESSMUX_BIN ?? new URL('../../target/debug/sessmux', import.meta.url).pathname;
+const file = (relative) => fileURLToPath(new URL(relative, import.meta.url));
+const SESSMUX = process.env.SESSMUX_BIN ?? file('../../target/debug/sessmux');
 // Chromium without a sandbox runs as root too; the rest keeps it from asking for hosts of its own.
 const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
   '--disable-background-networking', '--disable-component-update', '--disable-sync'];
@@ -17,17 +19,46 @@ const playwright = await import('playwright-core').catch(() => null);
 export const skip = !playwright ? 'playwright-core is absent: npm ci --prefix tests/browser'
   : !existsSync(CHROMIUM) ? `Chromium is absent: ${CHROMIUM}` : false;
 
-/** Starts `sessmux demo` on a free port; resolves to its URL and a function that ends it. */
-export async function demo() {
-  const child = spawn(SESSMUX, ['demo', '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const gone = new Promise((_, reject) => {
+/** The Python of an environment of tests/agents, which is made where it is missing; and why there is none. */
+export function environment(name) {
+  if (skip) return { skip };
+  const made = spawnSync('python3', [file('../agents/venvs.py'), name], { encoding: 'utf8' });
+  return made.status === 0 ? { python: made.stdout.trim(), skip: false }
+    : { skip: `no Python environment: ${made.stderr?.trim() || made.error}` };
+}
+
+/** Starts a server; resolves to the first URL with an address that it prints, and a function that ends it. */
+export async function serve(command, args, env = {}) {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+  const said = [];
+  const url = new Promise((resolve, reject) => {
     child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`sessmux demo ended with ${code}`)));
+    child.once('exit', (code) => reject(new Error(`${command} ended with ${code}:\n${said.join('\n')}`)));
+    for (const output of [child.stdout, child.stderr]) {
+      createInterface({ input: output }).on('line', (line) => {
+        said.push(line);
+        const found = /http:\/\/127\.0\.0\.1:\d+/.exec(line);
+        if (found) resolve(found[0]);
+      });
+    }
   });
-  gone.catch(() => {});
-  const line = new Promise((resolve) => createInterface({ input: child.stdout }).once('line', resolve));
-  const url = /http:\/\/\S+/.exec(await Promise.race([line, gone]))[0];
-  return { url, stop: () => child.kill() };
+  return { url: await url, said, stop: () => child.kill() };
+}
+
+/** Starts `sessmux demo` on a free port. */
+export const demo = () => serve(SESSMUX, ['demo', '--listen', '127.0.0.1:0']);
+
+/** sessmux in front of a server, with nothing but a profile. */
+export const sessmux = (upstream, profile) =>
+  serve(SESSMUX, ['--upstream', upstream, '--listen', '127.0.0.1:0', '--profile', profile]);
+
+/** A port that is free now, for servers that cannot choose one. */
+export async function freePort() {
+  const server = net.createServer();
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 export const launch = () => playwright.chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
