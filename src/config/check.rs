@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Config, ConfigError, KeyPart, KeySource, ReplayMode, Route, Upstream};
+use super::{Bind, Config, ConfigError, KeyPart, KeySource, ReplayMode, Route, Upstream};
 use crate::profile::Role;
 
 /// Finds settings that cannot all hold, each well-formed by itself; `in_file` says that the routes are the file's.
@@ -44,6 +44,28 @@ pub(super) fn contradictions(config: &Config, in_file: bool) -> Vec<ConfigError>
                 error(field("key"), part, reason);
             }
         }
+        for bind in &route.bind {
+            if let Some(reason) = impossible_bind(route, bind) {
+                error(field("bind"), bind, reason.into());
+            }
+        }
+        if let Some(url) = route
+            .auth_request
+            .as_ref()
+            .filter(|_| !route.bind.contains(&Bind::AuthRequest))
+        {
+            error(
+                field("auth_request"),
+                url,
+                "is asked only with bind = \"auth_request\"".into(),
+            );
+        }
+        if !config.allow_origins.is_empty() && route.bind.is_empty() && !route.profile.is_signed() {
+            let reason = "pages of other origins do not send the cookie that proves an owner: name a bind, or say \
+                          bind = \"key\", and whoever knows the key has the session";
+            let origin = &config.allow_origins[0];
+            error("allow_origin".into(), origin, reason.into());
+        }
         for (name, mode) in [
             ("replay_refresh", route.replay_refresh),
             ("replay_blip", route.replay_blip),
@@ -69,6 +91,19 @@ pub(super) fn contradictions(config: &Config, in_file: bool) -> Vec<ConfigError>
 
 /// Why an upstream cannot be the listener.
 const OWN: &str = "is where sessmux itself listens";
+
+/// Why a proof cannot be asked for on this route.
+fn impossible_bind(route: &Route, bind: &Bind) -> Option<&'static str> {
+    match bind {
+        Bind::Key if route.bind.len() > 1 => Some("proves nothing, so it cannot stand beside what does"),
+        Bind::Hello if !route.profile.is_signed() => Some("needs a profile whose hello is signed"),
+        Bind::AuthRequest if route.auth_request.is_none() => Some("needs an auth_request to ask"),
+        Bind::AuthRequest if route.auth_subject.is_none() => {
+            Some("needs an auth_subject: without it all who may come in would be one owner")
+        }
+        _ => None,
+    }
+}
 
 /// Why a part of the route's key cannot give a value, or some of its alternatives never do.
 fn impossible_part(route: &Route, part: &KeyPart) -> Option<String> {

@@ -8,7 +8,7 @@ use std::{fs, io};
 
 use super::file::File;
 use super::settings::{Given, Layer, Place};
-use super::{Config, ConfigError, ConfigErrors, Flags, KeyPart, KeySource, Origin, PathPattern, Route, Upstream};
+use super::{Bind, Config, ConfigError, ConfigErrors, Flags, KeyPart, KeySource, Origin, PathPattern, Route, Upstream};
 use super::{check, units, values};
 use crate::profile::{BUILT_IN, Profile, Role, built_in};
 
@@ -165,6 +165,9 @@ impl Loader {
             overflow: self.value(layers, "overflow", default.overflow, values::overflow),
             acks: self.value(layers, "acks", default.acks, values::boolean),
             fights: self.value(layers, "fights", default.fights, values::boolean),
+            bind: self.values(layers, "bind", str::parse::<Bind>).unwrap_or_default(),
+            auth_request: self.value(layers, "auth_request", None, |text| text.parse().map(Some)),
+            auth_subject: self.value(layers, "auth_subject", None, values::header),
             foreign: self.value(layers, "foreign", foreign, values::foreign),
             subprotocol: self.value(layers, "subprotocol", default.subprotocol, values::subprotocol),
             path: default.path,

@@ -3,6 +3,7 @@
 //! [`Config::load`] merges and validates what each of them gives; a route's own settings go before all of them.
 
 mod address;
+mod bind;
 mod check;
 mod error;
 mod file;
@@ -24,6 +25,7 @@ pub use crate::core::{Overflow, ReplayMode};
 use crate::profile::Profile;
 
 pub use address::{Origin, Upstream};
+pub use bind::{AuthUrl, Bind};
 pub use error::{ConfigError, ConfigErrors};
 pub use flags::Flags;
 pub use key::{KeyPart, KeySource};
@@ -79,6 +81,12 @@ pub struct Route {
     pub acks: bool,
     /// Damp two pages that take a session from each other without end.
     pub fights: bool,
+    /// What a session's owner has to show on every attach, all of it; with nothing, the browser's cookie.
+    pub bind: Vec<Bind>,
+    /// The server that is asked who a client is.
+    pub auth_request: Option<AuthUrl>,
+    /// The header of its answer that says it, lower case.
+    pub auth_subject: Option<String>,
     /// What becomes of whoever names a session of another owner.
     pub foreign: Foreign,
     /// The subprotocol that a first-message route answers with, before upstream is dialled.
@@ -114,6 +122,9 @@ impl Route {
             overflow: Overflow::DropOldest,
             acks: true,
             fights: true,
+            bind: Vec::new(),
+            auth_request: None,
+            auth_subject: None,
             foreign: Foreign::Separate,
             subprotocol: None,
         }

@@ -55,6 +55,13 @@ impl fmt::Display for Route {
             Foreign::Separate => "separate",
             Foreign::Refuse => "refuse",
         };
+        if !self.bind.is_empty() {
+            let binds: Vec<_> = self.bind.iter().map(ToString::to_string).collect();
+            writeln!(f, "  bind = {}", binds.join(", "))?;
+        }
+        if let (Some(url), Some(subject)) = (&self.auth_request, &self.auth_subject) {
+            writeln!(f, "  auth_request = {url}, auth_subject = {subject}")?;
+        }
         writeln!(
             f,
             "  acks = {}, fights = {}, foreign = {foreign}",

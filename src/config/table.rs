@@ -32,7 +32,7 @@ pub(super) enum Scope {
 }
 
 /// Every setting there is.
-pub(super) static SETTINGS: [Setting; 19] = {
+pub(super) static SETTINGS: [Setting; 22] = {
     use Scope::{Both, Global, Route};
     [
         one(
@@ -103,6 +103,9 @@ pub(super) static SETTINGS: [Setting; 19] = {
             "Let browsers acknowledge delivery by ping [default: true]",
         ),
         one("fights", "fights", Both, "BOOL", FIGHTS),
+        many("bind", "bind", Both, "PROOF", BIND),
+        one("auth_request", "auth-request", Both, "URL", AUTH_REQUEST),
+        one("auth_subject", "auth-subject", Both, "HEADER", AUTH_SUBJECT),
         one("foreign", "foreign", Both, "POLICY", FOREIGN),
         one("subprotocol", "subprotocol", Both, "NAME", SUBPROTOCOL),
     ]
@@ -119,6 +122,11 @@ const LOG_MESSAGES: &str = "Bound of a session's replay log in messages [default
 const OVERFLOW: &str = "When the log is full and no page is there: drop-oldest or close [default: drop-oldest]";
 const FIGHTS: &str = "Damp two pages that take a session from each other without end [default: true]";
 
+const BIND: &str = "What a session's owner shows on every attach: header:NAME, cookie:NAME, hello, auth_request or key \
+    (repeatable) [default: the browser's cookie]";
+const AUTH_REQUEST: &str =
+    "Who is asked, by a GET with the client's headers, for bind = auth_request: http://HOST[:PORT]/PATH";
+const AUTH_SUBJECT: &str = "The header of its answer that says who the client is";
 const FOREIGN: &str = "Whoever names another's session: separate (has one of their own) or refuse [default: separate]";
 const SUBPROTOCOL: &str = "The subprotocol that a route with a first: key answers with";
 

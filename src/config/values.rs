@@ -52,6 +52,12 @@ pub(super) fn log_messages(text: &str) -> Result<usize, String> {
     messages.ok_or_else(|| "is not a number above 0".into())
 }
 
+pub(super) fn header(text: &str) -> Result<Option<String>, String> {
+    let name = hyper::header::HeaderName::from_bytes(text.as_bytes());
+    let name = name.map_err(|_| "is not a header's name")?;
+    Ok(Some(name.as_str().to_owned()))
+}
+
 pub(super) fn foreign(text: &str) -> Result<Foreign, String> {
     match text {
         "separate" => Ok(Foreign::Separate),

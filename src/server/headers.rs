@@ -97,6 +97,26 @@ pub fn upgrade_request(client_head: &request::Parts, hop: Hop<'_>) -> request::P
     head
 }
 
+/// A client's upgrade request as a plain one, to ask another server about it: without what makes it an upgrade, and for
+/// whichever host that server is.
+#[must_use]
+pub fn question(client_head: &request::Parts, hop: Hop<'_>) -> request::Parts {
+    let mut head = client_head.clone();
+    to_upstream(&mut head, hop);
+    head.extensions.remove::<OnUpgrade>();
+    let names = head
+        .headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("sec-websocket-"));
+    for name in names.cloned().collect::<Vec<_>>() {
+        head.headers.remove(name);
+    }
+    for name in [header::HOST, header::CONTENT_LENGTH, header::EXPECT] {
+        head.headers.remove(name);
+    }
+    head
+}
+
 /// Why a request that asks for a WebSocket gets none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadUpgrade {

@@ -13,9 +13,8 @@ use super::newcomer::{Newcomer, after_accept};
 use crate::config::{Foreign, Route};
 use crate::core::close::{self, Close};
 use crate::core::proofs::Proof;
-use crate::profile::{Message, Profile, Role, Rule, Side, State};
+use crate::profile::{Message, Profile, Role, Rule, Side, Signer, State};
 use crate::session::attach::Attach;
-use crate::session::key::Owner;
 use crate::session::mailbox::Mail;
 use crate::session::pending;
 use crate::session::registry::Opened;
@@ -56,8 +55,8 @@ impl Newcomer {
             Some(rule) if rule.role == Role::Tunnel => self.tunnel(),
             rule if self.route.profile.is_signed() => {
                 match proved(rule, &first, self.address) {
-                    Ok((owner, proof)) => {
-                        self.owner = owner;
+                    Ok((signer, proof)) => {
+                        self.owner = self.owner.clone().signed(signer);
                         attach.proof = Some(proof);
                     }
                     Err(cause) => {
@@ -144,7 +143,7 @@ impl Newcomer {
 }
 
 /// Who said this hello, and the proof of it, which is used up once.
-fn proved(rule: Option<&Rule>, hello: &[u8], address: IpAddr) -> Result<(Owner, Proof), String> {
+fn proved(rule: Option<&Rule>, hello: &[u8], address: IpAddr) -> Result<(Signer, Proof), String> {
     let signed = rule.and_then(|rule| rule.signed.as_ref());
     let signed = signed.ok_or("the first message is no signed hello")?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -152,7 +151,7 @@ fn proved(rule: Option<&Rule>, hello: &[u8], address: IpAddr) -> Result<(Owner, 
     let until = tokio::time::Instant::now().into_std() + proof.fresh;
     let signature = proof.signature;
     Ok((
-        Owner::Signer(proof.signer),
+        proof.signer,
         Proof {
             signature,
             address,

@@ -89,7 +89,7 @@ fn value<'a>(source: &KeySource, request: &KeyRequest<'a>) -> Option<Cow<'a, [u8
 }
 
 /// The value of a request's cookie, as it is sent.
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let fields = headers.get_all(header::COOKIE).into_iter();
     fields
         .flat_map(|field| field.as_bytes().split(|&byte| byte == b';'))

@@ -1,7 +1,7 @@
 //! The listener's side: HTTP in and out, the gate, the upgrade.
 //!
 //! [`Server`] accepts connections; every request goes through the [`gate`], then is either a WebSocket upgrade
-//! (`upgrade`: route, owner, 101; `newcomer`: key, session; `hello`: what a pending page says first) or plain HTTP that passes through ([`pass`]).
+//! (`upgrade`: route, 101; `owner`; `newcomer`: key, session; `hello`: what a pending page says first) or plain HTTP that passes through ([`pass`]).
 
 mod accept;
 pub mod body;
@@ -12,6 +12,7 @@ mod hello;
 mod hold;
 pub mod key;
 mod newcomer;
+mod owner;
 pub mod pages;
 pub mod pass;
 mod request;

@@ -92,6 +92,27 @@ impl Pass {
         }
     }
 
+    /// Asks a server that is not the upstream: a GET without a body.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer.
+    pub async fn ask(&self, server: &Upstream, mut head: request::Parts) -> Result<Response<Incoming>, String> {
+        address(server, &mut head)?;
+        if let Some(host) = head
+            .uri
+            .authority()
+            .and_then(|it| HeaderValue::from_str(it.as_str()).ok())
+        {
+            head.headers.insert(header::HOST, host);
+        }
+        let request = Request::from_parts(head, Either::Right(Empty::new()));
+        self.client
+            .request(request)
+            .await
+            .map_err(|error| Failure::of(&error).cause)
+    }
+
     /// Sends once, or twice what may be sent twice (RFC 9110 9.2.2), where the connection was closed without an answer:
     /// mostly a pooled one that the upstream closed in the moment in which it was used.
     async fn send(&self, mut head: request::Parts, body: Incoming) -> Result<Response<Incoming>, Failure> {

@@ -36,7 +36,7 @@ pub(super) struct Shared {
     /// Host and port of the one public origin, where there is one, without a port that its scheme implies.
     public_host: Option<String>,
     pub(super) browsers: Browsers,
-    pass: Pass,
+    pub(super) pass: Pass,
     pub(super) sessions: Sessions,
     pub(super) pending: Arc<Semaphore>,
     /// Every task that this server starts.

@@ -13,9 +13,9 @@ use super::body::{Body, line};
 use super::cookie::BrowserId;
 use super::gate::OriginClass;
 use super::newcomer::Newcomer;
+use super::owner;
 use super::request::{Peer, Shared};
 use super::{body, cookie, headers};
-use crate::session::key::Owner;
 use crate::session::policy::needs_first_message;
 use crate::session::registry::{OpenError, Opened};
 use crate::transport::dial::DialError;
@@ -39,9 +39,9 @@ pub(super) async fn answer(
     // a foreign origin's page cannot use the cookie: it would be anybody's page in the owner's browser
     let known = known.filter(|_| class != OriginClass::Allowed);
     let browser_id = known.or_else(|| (class != OriginClass::Allowed).then(BrowserId::mint));
-    let owner = match (class, browser_id) {
-        (OriginClass::Same, Some(id)) => Owner::Browser(*id.as_bytes()),
-        _ => Owner::Bearer,
+    let owner = match owner::owner(&shared, &route, &peer, &head, class, browser_id).await {
+        Ok(owner) => owner,
+        Err(refusal) => return refusal,
     };
     // a value minted now is no browser's whose pages were seen
     let browser = known.map(|id| shared.browsers.of(id));

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sha2::{Digest, Sha256};
+
 use crate::profile::Signer;
 
 /// Who opened a session, as far as it can be proved; sessions are looked up within their owner's namespace. Secret:
@@ -16,10 +18,45 @@ pub enum Owner {
     Browser([u8; 16]),
     /// Whoever knows the key: clients that are not browsers.
     Bearer,
-    /// Whoever signs hellos with this key, on these terms.
-    Signer(Signer),
+    /// Whoever shows all that the route binds sessions to.
+    Bound(Bound),
     /// No owner's, but a namespace: of a route that refuses whoever names another's session.
     Anyone,
+}
+
+/// What an owner has shown: header and cookie values and a subject as a keyed hash of them all, and who signed the hello.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Bound {
+    hash: Option<[u8; 32]>,
+    signer: Option<Signer>,
+}
+
+impl Bound {
+    /// Whether nothing was shown yet.
+    pub fn is_empty(&self) -> bool {
+        self.hash.is_none() && self.signer.is_none()
+    }
+
+    /// It shows this value too; all are shown in the same order every time.
+    pub fn add(&mut self, value: &[u8]) {
+        static SECRET: OnceLock<[u8; 32]> = OnceLock::new();
+        let before = self.hash.unwrap_or(*SECRET.get_or_init(rand::random));
+        let hash = Sha256::new().chain_update(before).chain_update(value).finalize();
+        self.hash = Some(hash.into());
+    }
+}
+
+impl Owner {
+    /// The same, who also signed a hello.
+    #[must_use]
+    pub fn signed(self, signer: Signer) -> Self {
+        let mut bound = match self {
+            Self::Bound(bound) => bound,
+            Self::Browser(_) | Self::Bearer | Self::Anyone => Bound::default(),
+        };
+        bound.signer = Some(signer);
+        Self::Bound(bound)
+    }
 }
 
 impl fmt::Debug for Owner {
@@ -27,7 +64,7 @@ impl fmt::Debug for Owner {
         f.write_str(match self {
             Self::Browser(_) => "Browser",
             Self::Bearer => "Bearer",
-            Self::Signer(_) => "Signer",
+            Self::Bound(_) => "Bound",
             Self::Anyone => "Anyone",
         })
     }
