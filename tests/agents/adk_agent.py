@@ -38,12 +38,16 @@ class Connection(BaseLlmConnection):
         await self._texts.put(content.parts[0].text)
 
     async def send_realtime(self, blob):
-        """It does not hear."""
+        # what it hears is the text, spoken
+        await self._texts.put("heard " + blob.data.decode())
 
     async def receive(self):
         text = await self._texts.get()
         if text is None:
             return
+        if text.startswith("heard "):
+            text = text.removeprefix("heard ")
+            yield LlmResponse(input_transcription=types.Transcription(text=text, finished=True))
         yield says(f"first of {text};", partial=True)
         while text.startswith("/") and not Path(text).exists():
             await asyncio.sleep(0.01)

@@ -1,5 +1,6 @@
 """Google ADK's own server, unmodified, behind sessmux: the page reloads amid a live turn."""
 
+import base64
 import shutil
 
 import pytest
@@ -128,6 +129,24 @@ def test_what_was_said_just_before_the_reload_is_answered(host, browser, tag):
     page.begin_close(1001)
     assert turn(load(browser, path)) == whole(tag)
     assert host.noted(f"asked {tag}") == 1
+
+
+def test_a_spoken_turn_survives(host, browser, tag, tmp_path):
+    """No message of the page says when a turn of speech starts, but what the model heard does."""
+    path, gate = host.session(tag), tmp_path / "gate"
+    page = load(browser, path)
+    for spoken in (tag, str(gate)):
+        page.send({"blob": {"mime_type": "audio/pcm", "data": base64.urlsafe_b64encode(spoken.encode()).decode()}})
+        assert page.json()["inputTranscription"]["text"] == spoken
+        if spoken == tag:
+            assert turn(page) == whole(tag)
+    assert text_of(page.json()) == f"first of {gate};"
+    page.close(1001)
+    gate.touch()
+    wait_until("the turn is over", lambda: host.noted(f"said {gate}"))
+    page = load(browser, path)
+    assert page.json()["inputTranscription"]["text"] == str(gate), "the turn before is not sent"
+    assert turn(page) == whole(gate)
 
 
 def test_sessions_are_apart(host, browser, tag):
