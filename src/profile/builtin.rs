@@ -1,8 +1,9 @@
 //! Profiles that are compiled in; each is a file like any other, to be used by name or printed as a starting point.
 
 /// Name and text of each, by name.
-pub const BUILT_IN: [(&str, &str); 6] = [
+pub const BUILT_IN: [(&str, &str); 7] = [
     ("adk", include_str!("builtin/adk.toml")),
+    ("chainlit", include_str!("builtin/chainlit.toml")),
     ("connectonion", include_str!("builtin/connectonion.toml")),
     ("json-rpc", include_str!("builtin/json-rpc.toml")),
     ("jupyter", include_str!("builtin/jupyter.toml")),

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import socket
 import subprocess
 import threading
 import time
@@ -17,11 +18,14 @@ ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
 
 
 class Server:
-    """A child process that says its address on its output, in a line with `says`; the output is kept for reports."""
+    """A child process that says its address on its output, in a line with `says`; the output is kept for reports.
 
-    def __init__(self, command, *, cwd=None, env=None, says="listening"):
+    One that is told its `port` is ready once it accepts connections there.
+    """
+
+    def __init__(self, command, *, cwd=None, env=None, says="listening", port=0):
         self.lines: deque[str] = deque(maxlen=2000)
-        self.port = 0
+        self.port = port
         self._says = says
         self._ready = threading.Event()
         self._process = subprocess.Popen(
@@ -36,9 +40,19 @@ class Server:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self._ready.wait(TIMEOUT * 2) or not self.port:
+        if not (self._accepts() if port else self._ready.wait(TIMEOUT * 2) and self.port):
             self.stop()
             raise AssertionError(f"{command[0]} did not say where it listens:\n{self.output()}")
+
+    def _accepts(self) -> bool:
+        deadline = time.monotonic() + TIMEOUT * 2
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return True
+            except OSError:
+                time.sleep(0.05)
+        return False
 
     def _read(self) -> None:
         for line in self._process.stdout:
@@ -68,6 +82,12 @@ class Server:
 def binary() -> Path:
     """The sessmux under test."""
     return Path(os.environ.get("SESSMUX_BIN") or ROOT / "target" / "debug" / "sessmux")
+
+
+def free_port() -> int:
+    """A port that is free now, for servers that cannot choose one."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
 
 
 def get(port: int, path: str, method: str = "GET", body=None) -> dict:

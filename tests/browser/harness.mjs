@@ -7,7 +7,8 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const file = (relative) => fileURLToPath(new URL(relative, import.meta.url));
+/** The path of what stands beside this file. */
+export const file = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 const SESSMUX = process.env.SESSMUX_BIN ?? file('../../target/debug/sessmux');
 // Chromium without a sandbox runs as root too; the rest keeps it from asking for hosts of its own.
 const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
@@ -27,8 +28,11 @@ export function environment(name) {
     : { skip: `no Python environment: ${made.stderr?.trim() || made.error}` };
 }
 
-/** Starts a server; resolves to the first URL with an address that it prints, and a function that ends it. */
-export async function serve(command, args, env = {}) {
+/**
+ * Starts a server; resolves to the first URL with an address that it prints, and a function that ends it. One that is
+ * known to listen on `port` is ready once it accepts connections there.
+ */
+export async function serve(command, args, env = {}, port = null) {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
   const said = [];
   const url = new Promise((resolve, reject) => {
@@ -38,11 +42,23 @@ export async function serve(command, args, env = {}) {
       createInterface({ input: output }).on('line', (line) => {
         said.push(line);
         const found = /http:\/\/127\.0\.0\.1:\d+/.exec(line);
-        if (found) resolve(found[0]);
+        if (found && port === null) resolve(found[0]);
       });
     }
+    if (port !== null) accepts(port, child).then(() => resolve(`http://127.0.0.1:${port}`));
   });
   return { url: await url, said, stop: () => child.kill() };
+}
+
+/** Waits until connections to a port are accepted, or the child has ended. */
+async function accepts(port, child) {
+  const connects = () => new Promise((resolve) => {
+    const socket = net.connect(port, '127.0.0.1', () => {
+      resolve(true);
+      socket.destroy();
+    }).on('error', () => resolve(false));
+  });
+  while (child.exitCode === null && !await connects()) await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
 /** Starts `sessmux demo` on a free port. */

@@ -6,15 +6,14 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, beforeEach, afterEach, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 
-import { environment, freePort, launch, network, serve, sessmux } from './harness.mjs';
+import { environment, file, freePort, launch, network, serve, sessmux } from './harness.mjs';
 
 const { python, skip } = environment('streamlit');
 
 describe('Streamlit', { skip }, () => {
   const scratch = mkdtempSync(path.join(tmpdir(), 'sessmux-streamlit-'));
-  const app = fileURLToPath(new URL('streamlit_app.py', import.meta.url));
+  const app = file('streamlit_app.py');
   let browser;
   let server;
   let mux;
