@@ -1,12 +1,13 @@
 //! Profiles that are compiled in; each is a file like any other, to be used by name or printed as a starting point.
 
 /// Name and text of each, by name.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     ("adk", include_str!("builtin/adk.toml")),
     ("chainlit", include_str!("builtin/chainlit.toml")),
     ("connectonion", include_str!("builtin/connectonion.toml")),
     ("json-rpc", include_str!("builtin/json-rpc.toml")),
     ("jupyter", include_str!("builtin/jupyter.toml")),
+    ("openhands", include_str!("builtin/openhands.toml")),
     ("streamlit", include_str!("builtin/streamlit.toml")),
     ("terminal", include_str!("builtin/terminal.toml")),
 ];

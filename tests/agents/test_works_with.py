@@ -38,6 +38,7 @@ def test_a_row_is_what_is_tested(row):
 
 
 def test_no_profile_is_left_out():
-    """Each that is built in is in the table."""
+    """Each that is built in is in the table, but for one that says itself that it is not."""
     named = {name for row in rows() for name in re.findall(r"`(\S+)`", row[2])}
-    assert named == {file.stem for file in BUILT_IN.glob("*.toml")}
+    tested = {file.stem for file in BUILT_IN.glob("*.toml") if "tried by hand" not in file.read_text()}
+    assert named == tested
