@@ -355,3 +355,56 @@ async fn a_rule_may_hold_only_while_nobody_is_asked() {
     page.send(answer).await;
     assert_eq!(server.text().await, answer);
 }
+
+#[tokio::test]
+async fn an_echo_goes_upstream_and_is_shown_to_pages_between_messages() {
+    use common::raw::{Got, Raw, RawAgent};
+    let agent = RawAgent::start().await;
+    let mut it = route(agent.address, vec![KeySource::QueryParam("s".into())]);
+    it.profile = Profile::parse(
+        r#"
+        [[rule]]
+        from = "client"
+        text = '^say (?<what>.*)$'
+        role = "echo"
+        show = 'said ${what}'
+        "#,
+    )
+    .unwrap();
+    let proxy = Proxy::start(it).await;
+    let mut page = Raw::ask(proxy.address, "/ws?s=1", "").await;
+    let mut server = agent.accept().await;
+    server.switch("").await;
+    page.switched().await;
+    page.send("say one").await;
+    assert_eq!(server.text().await, "say one");
+    assert_eq!(page.text().await, "said one");
+    // amid a message of the server
+    server.frame(0x01, b"a ").await;
+    page.send("say two").await;
+    assert_eq!(server.text().await, "say two");
+    server.frame(0x80, b"b").await;
+    server.send("c").await;
+    let expected = |page: Vec<Got>| {
+        let frames = [
+            Got::Frame(0x01, false, b"a ".to_vec()),
+            Got::Frame(0x80, false, b"b".to_vec()),
+            Got::Frame(0x81, false, b"said two".to_vec()),
+            Got::Frame(0x81, false, b"c".to_vec()),
+        ];
+        assert_eq!(page, frames);
+    };
+    let mut got = Vec::new();
+    for _ in 0..4 {
+        got.push(page.next_but_pings().await);
+    }
+    expected(got);
+    page.close(1001, "").await;
+    let mut page = Raw::upgraded(proxy.address, "/ws?s=1", "").await;
+    assert_eq!(page.text().await, "said one");
+    let mut got = Vec::new();
+    for _ in 0..4 {
+        got.push(page.next_but_pings().await);
+    }
+    expected(got);
+}

@@ -53,6 +53,7 @@ struct RuleTable {
     role: Spanned<String>,
     id: Option<Spanned<String>>,
     answer: Option<Spanned<String>>,
+    show: Option<Spanned<String>>,
     send: Option<Spanned<String>>,
     set: Option<Spanned<BTreeMap<Spanned<String>, Spanned<toml::Value>>>>,
     remove: Option<Spanned<Vec<Spanned<String>>>>,
@@ -165,25 +166,26 @@ impl Compiler<'_> {
             let reason = |error: regex::Error| error.to_string().lines().last().unwrap_or_default().trim().to_owned();
             self.compiled(&field("text"), &text, compiled.map_err(reason))
         });
-        let answers = matches!(role, Some((Role::Heartbeat | Role::Local, _)));
-        let given = rule.answer.as_ref().map(Spanned::span);
-        let answer = rule.answer.and_then(|answer| {
-            let compiled = Template::parse(answer.get_ref());
-            let compiled = compiled.and_then(|it| {
-                if answers {
-                    Ok(it)
-                } else {
-                    Err("only heartbeat and local are answered".into())
-                }
-            });
-            self.compiled(&field("answer"), &answer, compiled)
-        });
-        if let (Some((Role::Local, _)), None) = (role, given) {
+        let answered = matches!(role, Some((Role::Heartbeat | Role::Local, _)));
+        let shown = matches!(role, Some((Role::Echo, _)));
+        if let Some((Role::Local, _)) = role
+            && rule.answer.is_none()
+        {
             self.error(
                 rule.role.span().start,
                 format!("{} = \"local\": needs an answer", field("role")),
             );
         }
+        if shown && rule.show.is_none() {
+            self.error(
+                rule.role.span().start,
+                format!("{} = \"echo\": needs to show something", field("role")),
+            );
+        }
+        let only = answered.then_some(()).ok_or("only heartbeat and local are answered");
+        let answer = self.template(&field("answer"), rule.answer, only, text.as_ref());
+        let only = shown.then_some(()).ok_or("only echoes are shown");
+        let show = self.template(&field("show"), rule.show, only, text.as_ref());
         let given = rule.id.is_some();
         let id = self.id(&field("id"), role.map(|(role, _)| role), rule.id, text.as_ref());
         if let (Some((Role::Request | Role::Answer, _)), None, false) = (role, &id, given) {
@@ -238,10 +240,25 @@ impl Compiler<'_> {
             role: role?.0,
             id,
             answer,
+            show,
             edit,
             send,
             signed,
         })
+    }
+
+    /// A template of a rule, if rules of its role may have one.
+    fn template(
+        &mut self,
+        field: &str,
+        given: Option<Spanned<String>>,
+        allowed: Result<(), &str>,
+        text: Option<&Regex>,
+    ) -> Option<Template> {
+        let given = given?;
+        let compiled = allowed.map_err(ToOwned::to_owned);
+        let compiled = compiled.and_then(|()| Template::parse(given.get_ref(), text));
+        self.compiled(field, &given, compiled)
     }
 
     /// Where a rule's messages have their id, by pointer or by a group of its text.

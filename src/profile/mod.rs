@@ -75,7 +75,9 @@ impl Profile {
 
     /// Whether pages are sent messages that sessmux makes itself: then none of the server's is sent in parts.
     pub fn speaks_to_pages(&self) -> bool {
-        let speaks = |rule: &Rule| rule.send.is_some() || (rule.from == Side::Client && rule.answer.is_some());
+        let speaks = |rule: &Rule| {
+            rule.send.is_some() || rule.show.is_some() || (rule.from == Side::Client && rule.answer.is_some())
+        };
         self.rules.iter().any(speaks)
     }
 

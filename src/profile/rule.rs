@@ -34,6 +34,8 @@ pub struct Rule {
     pub id: Option<Id>,
     /// What sessmux answers it with.
     pub answer: Option<Template>,
+    /// What an echo looks like.
+    pub show: Option<Template>,
     /// How a recorded hello answer is changed before later pages are shown it.
     pub edit: Edit,
     /// What attached pages are sent every 30 s.
@@ -89,6 +91,8 @@ pub enum Role {
     Request,
     /// The server's answer to one: for the page that asked alone, under its own id.
     Answer,
+    /// It goes upstream, and later pages are shown it as a message of the server.
+    Echo,
     /// From here on nothing is looked into, and there is no session: as a page's first message only.
     Tunnel,
     /// A request that sessmux answers itself.
@@ -113,7 +117,7 @@ pub enum Role {
 
 impl Role {
     /// Every role with its name and whose messages may have it; `None` is either side's.
-    pub const ALL: [(&'static str, Self, Option<Side>); 16] = [
+    pub const ALL: [(&'static str, Self, Option<Side>); 17] = [
         ("hello", Self::Hello, Some(Side::Client)),
         ("hello-answer", Self::HelloAnswer, Some(Side::Server)),
         ("hello-refused", Self::HelloRefused, Some(Side::Server)),
@@ -121,6 +125,7 @@ impl Role {
         ("once", Self::Once, Some(Side::Client)),
         ("request", Self::Request, Some(Side::Client)),
         ("answer", Self::Answer, Some(Side::Server)),
+        ("echo", Self::Echo, Some(Side::Client)),
         ("tunnel", Self::Tunnel, Some(Side::Client)),
         ("local", Self::Local, Some(Side::Client)),
         ("ignore", Self::Ignore, None),
@@ -136,7 +141,7 @@ impl Role {
     pub fn has_id(self) -> bool {
         !matches!(
             self,
-            Self::Heartbeat | Self::Local | Self::Ignore | Self::Tunnel | Self::Once
+            Self::Heartbeat | Self::Local | Self::Ignore | Self::Tunnel | Self::Once | Self::Echo
         )
     }
 
@@ -286,7 +291,7 @@ impl Rule {
 
     /// Whether the message itself is needed for what is to be done.
     pub fn needs_text(&self) -> bool {
-        self.id.is_some() || self.answer.is_some() || self.role == Role::HelloAnswer
+        self.id.is_some() || self.answer.is_some() || self.show.is_some() || self.role == Role::HelloAnswer
     }
 
     /// What costs least is looked at first.

@@ -101,6 +101,32 @@ describe('Chainlit', { skip }, () => {
     assert.deepEqual(errors, []);
   });
 
+  test('what was said in a turn is there after a reload, each once, and the turn goes on', async () => {
+    const page = await open(mux.url);
+    await choose(page);
+    const input = page.locator('#chat-input');
+    const say = async (text) => {
+      await input.pressSequentially(text);
+      await page.keyboard.press('Enter');
+    };
+    const shown = async (...texts) => {
+      for (const text of texts) {
+        await page.getByText(text, { exact: true }).waitFor();
+        assert.equal(await page.getByText(text, { exact: true }).count(), 1, text);
+      }
+    };
+    await say('Please go');
+    await shown('Please go', 'Who says so?');
+    await page.reload();
+    await shown('It was yes.', 'Please go', 'Who says so?');
+    await say('Ann says');
+    await shown('Ann says', 'Done for Ann says.');
+    await page.reload();
+    await shown('It was yes.', 'Please go', 'Who says so?', 'Ann says', 'Done for Ann says.');
+    assert.deepEqual(noted(), [['asked', 'begun: yes', 'turn: Please go', 'said by Ann says']]);
+    assert.deepEqual(errors, []);
+  });
+
   test('a new chat is another session', async () => {
     const page = await open(mux.url);
     await choose(page);

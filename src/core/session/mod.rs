@@ -55,6 +55,8 @@ pub struct Session {
     /// A turn runs or a prompt is open.
     open: bool,
     requests: Requests,
+    /// Echoes that wait for the message being received to be whole; whole frames.
+    echoes: Vec<Vec<u8>>,
     /// Where the newest full state of each kind starts.
     latest: HashMap<String, Mark>,
     end: Option<End>,
@@ -113,6 +115,7 @@ impl Session {
             prompts: Prompts::default(),
             open: false,
             requests: Requests::default(),
+            echoes: Vec::new(),
             latest: HashMap::new(),
             end: None,
             fights: Fights::default(),

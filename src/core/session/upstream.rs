@@ -11,6 +11,9 @@ use crate::core::deadlines::STALL;
 /// time would keep upstream's pings unread without end.
 const PACE: usize = 64 * 1024;
 
+/// Most bytes of echoes that wait for a message of upstream's to be whole.
+const MAX_ECHOES: usize = 64 * 1024;
+
 /// How the upstream connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpstreamEnd {
@@ -73,6 +76,9 @@ impl Session {
     /// The frames received are complete; with `fin` their message is.
     pub fn received(&mut self, fin: bool) -> Received {
         self.log.commit(fin);
+        if fin && !self.echoes.is_empty() {
+            self.log_echoes();
+        }
         let closes = self.policy.overflow == Overflow::Close && self.attached.is_none() && self.end.is_none();
         if closes && self.log.overflows() {
             // what the last page has acknowledged is not lost by its absence
@@ -84,6 +90,29 @@ impl Session {
         }
         self.evict();
         Received::Logged(std::mem::take(&mut self.unreported))
+    }
+
+    /// The attached page and later ones are shown this whole message, as if upstream had sent it: at the next message
+    /// boundary, with a position of its own.
+    pub fn echo(&mut self, wire: Vec<u8>) {
+        let waiting: usize = self.echoes.iter().map(Vec::len).sum();
+        if self.end.is_some() || waiting > MAX_ECHOES {
+            self.counts.unsaid += 1;
+            return;
+        }
+        self.echoes.push(wire);
+        if self.log.tail() == self.log.boundary().offset {
+            self.log_echoes();
+        }
+    }
+
+    /// No message is under way.
+    fn log_echoes(&mut self) {
+        for wire in std::mem::take(&mut self.echoes) {
+            self.log.push(&wire);
+            self.log.commit(true);
+        }
+        self.evict();
     }
 
     fn evict(&mut self) {
@@ -129,6 +158,9 @@ impl Session {
     /// The message being received, whole or not, is none for pages: it gets no position.
     pub fn drop_message(&mut self) {
         self.log.abandon_message();
+        if !self.echoes.is_empty() {
+            self.log_echoes();
+        }
     }
 
     /// A turn begins with the message being received, or else the next one.

@@ -37,7 +37,7 @@ fn all_that_is_wrong_with_the_rules_is_told_with_its_line() {
         [
             "2: rule[0].from = \"page\": one of client, server",
             "4: rule[0].role = \"helo\": one of hello, hello-answer, hello-refused, heartbeat, once, request, \
-             answer, tunnel, local, ignore, latest, prompt, prompt-answer, prompt-end, turn-start, turn-end",
+             answer, echo, tunnel, local, ignore, latest, prompt, prompt-answer, prompt-end, turn-start, turn-end",
             "3: rule[0].when = \"type\": a JSON pointer begins with /",
             "8: rule[1].role = \"hello\": the server does not say this",
             "7: rule[1].when = {}: a rule without a condition would match every message",
@@ -84,5 +84,8 @@ fn conditions_and_answers_that_cannot_hold_are_refused() {
     assert!(one("role = \"request\"\ntext = '(?<id>.)'\nid = \"/id\"").contains("a group for it already"));
     assert!(one("role = \"once\"\nkind = \"text\"").contains("would match every message"));
     assert!(one("role = \"prompt-answer\"\nframe = 1\nid = \"id\"").contains("rule[0].id = \"id\": a JSON pointer"));
+    assert!(one("role = \"echo\"\nframe = 1").contains("needs to show something"));
+    assert!(one("role = \"hello\"\nframe = 1\nshow = \"hi\"").contains("only echoes are shown"));
+    assert!(one("role = \"echo\"\ntext = \"(?<a>.)\"\nshow = \"${b}\"").contains("no such group"));
     assert!(one("role = \"heartbeat\"\nframe = 1\nsend = \"hi\"").contains("heartbeats of the server"));
 }

@@ -46,7 +46,7 @@ impl SessionTask {
         match rule.map(|rule| rule.role) {
             Some(Role::Heartbeat | Role::Local) => {
                 if let Some(answer) = rule.and_then(|rule| rule.answer.as_ref()) {
-                    let answer = answer.fill(&text);
+                    let answer = answer.fill(&text, rule.and_then(|rule| rule.text.as_ref()));
                     self.say(&answer);
                 }
             }
@@ -63,6 +63,15 @@ impl SessionTask {
                 } else {
                     self.said_once.push(number);
                     self.forward(message, is_hello);
+                }
+            }
+            Some(Role::Echo) => {
+                self.forward(message, is_hello);
+                if let Some(show) = rule.and_then(|rule| rule.show.as_ref()) {
+                    let shown = show.fill(&text, rule.and_then(|rule| rule.text.as_ref()));
+                    let mut wire = Vec::new();
+                    frame::write(&mut wire, Opcode::Text, shown.as_bytes(), None);
+                    self.core.echo(wire);
                 }
             }
             Some(Role::TurnStart) => {

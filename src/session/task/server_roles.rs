@@ -105,6 +105,7 @@ impl SessionTask {
             | Role::Tunnel
             | Role::Once
             | Role::Request
+            | Role::Echo
             | Role::Refused => {}
         }
         true
@@ -144,7 +145,7 @@ impl SessionTask {
         if let (Some(answer), Some(upstream)) = (&rule.answer, &mut self.upstream)
             && upstream.has_room()
         {
-            upstream.send_text(&answer.fill(text));
+            upstream.send_text(&answer.fill(text, rule.text.as_ref()));
         }
     }
 }
