@@ -31,6 +31,10 @@ const RULES: &str = r#"
     from = "server"
     when = { "/type" = "CONNECTED" }
     role = "hello-answer"
+    [[rule]]
+    from = "server"
+    when = { "/type" = "ERROR" }
+    role = "hello-refused"
 "#;
 
 async fn start(agent: &Agent, foreign: Foreign) -> Proxy {
@@ -98,8 +102,8 @@ async fn session(proxy: &Proxy, agent: &mut Agent) -> (Page, Connection) {
 async fn undisturbed(page: &mut Page, server: &mut Connection) {
     server.send("news").await;
     assert_eq!(page.text().await, "news");
-    page.send("thanks").await;
-    assert_eq!(server.text().await, "thanks");
+    page.send(r#"{"type":"thanks"}"#).await;
+    assert_eq!(server.text().await, r#"{"type":"thanks"}"#);
 }
 
 #[tokio::test]
@@ -184,6 +188,61 @@ async fn no_hello_is_said_in_a_tunnel() {
     probe.send(hello(&theirs(), "s", 0)).await;
     assert_eq!(probe.close_code().await, Some(4003));
     assert_eq!(probed.close_code().await, Some(1001), "it has heard nothing else");
+    undisturbed(&mut page, &mut server).await;
+}
+
+#[tokio::test]
+async fn nothing_is_forwarded_that_the_server_may_read_otherwise() {
+    let mut agent = Agent::start().await;
+    let proxy = start(&agent, Foreign::Refuse).await;
+    let (mut page, mut server) = session(&proxy, &mut agent).await;
+    let named = hello(&theirs(), "s", 0);
+    for (number, ambiguous) in [
+        named.replacen('{', r#"{"type":"INPUT","#, 1),
+        named.replacen('{', r#"{"x":NaN,"#, 1),
+        named.replacen('{', r#"{"x":"\ud800","#, 1),
+        format!("[{named}"),
+        // far behind the beginning
+        format!(
+            r#"{{"type":"INPUT","image":"{}","type":"CONNECT"}}"#,
+            "i".repeat(100_000)
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // in a session of its own, and in a tunnel
+        let session = format!("t{number}");
+        for first in [hello(&theirs(), &session, 5), r#"{"type":"PROBE"}"#.to_owned()] {
+            let mut stranger = says(&proxy, first).await;
+            let mut other = agent.connection().await;
+            other.text().await;
+            stranger.send(ambiguous.clone()).await;
+            assert_eq!(stranger.close_code().await, Some(4003), "{ambiguous:.80}");
+            assert_eq!(other.close_code().await, Some(1001), "it has heard nothing else");
+        }
+    }
+    let mut stranger = says(&proxy, r#"{"type":"PROBE","type":"CONNECT","session_id":"s"}"#).await;
+    let mut other = agent.connection().await;
+    assert_eq!(stranger.close_code().await, Some(4003));
+    assert_eq!(other.close_code().await, Some(1001), "it has heard nothing");
+    undisturbed(&mut page, &mut server).await;
+}
+
+#[tokio::test]
+async fn no_second_hello_is_said_after_one_that_the_server_refused() {
+    let mut agent = Agent::start().await;
+    let proxy = start(&agent, Foreign::Refuse).await;
+    let (mut page, mut server) = session(&proxy, &mut agent).await;
+    let mut stranger = says(&proxy, hello(&theirs(), "t", 0)).await;
+    let mut judge = agent.connection().await;
+    assert!(judge.text().await.contains("CONNECT"));
+    judge.send(r#"{"type":"ERROR"}"#).await;
+    assert!(stranger.text().await.contains("ERROR"));
+    // it proves its signer, but names another's session
+    stranger.send(hello(&theirs(), "s", 1)).await;
+    assert_eq!(stranger.close_code().await, Some(4003));
+    assert_eq!(judge.close_code().await, Some(1001), "it has heard nothing else");
     undisturbed(&mut page, &mut server).await;
 }
 

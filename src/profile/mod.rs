@@ -55,6 +55,13 @@ impl Profile {
         self.rules.iter().any(|rule| rule.signed.is_some())
     }
 
+    /// Whether a text of the page is JSON that every reader understands alike: without a name that is there twice, and
+    /// without what only some take for JSON.
+    #[must_use]
+    pub fn is_unambiguous(text: &[u8]) -> bool {
+        json::strict(text).is_some()
+    }
+
     /// What is left of it in a tunnel: no hello that proves somebody is said behind sessmux's back.
     #[must_use]
     pub fn in_tunnel(&self) -> Self {

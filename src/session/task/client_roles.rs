@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use super::SessionTask;
 use super::hello::{opcode, replaced};
+use crate::config::Foreign;
 use crate::core::cause::Parting;
 use crate::core::close::{self, Close};
 use crate::core::frame::{self, Opcode};
 use crate::core::prompts::Answer;
 use crate::core::session::HelloFate;
-use crate::profile::{self, Role, Rule, Side};
+use crate::profile::{self, Kind, Profile, Role, Rule, Side};
 use crate::session::page::{Message, beginning, kind, payload};
 use crate::session::policy::first_is_hello;
 use crate::session::registry::Naming;
@@ -43,6 +44,16 @@ impl SessionTask {
         }
         let rule = rule.unwrap_or(None);
         let is_hello = number == 1 && first_is_hello(&self.route);
+        if self.is_guarded() && kind(message) == Kind::Text {
+            if !whole {
+                text.clear();
+                payload(message, &mut text);
+            }
+            // else the server may read a hello where this has read none
+            if !Profile::is_unambiguous(&text) {
+                return self.refuse(now, "a message that is no unambiguous JSON", "no unambiguous JSON");
+            }
+        }
         match rule.map(|rule| rule.role) {
             Some(Role::Heartbeat | Role::Local) => {
                 if let Some(answer) = rule.and_then(|rule| rule.answer.as_ref()) {
@@ -51,11 +62,7 @@ impl SessionTask {
                 }
             }
             Some(Role::Ignore) => tracing::debug!(session = %self.membership.id, number, "client message ignored"),
-            Some(Role::Refused) => {
-                tracing::warn!(session = %self.membership.id, "a signed hello in a tunnel");
-                let close = Close::new(close::REFUSED, "a hello is a connection's first message");
-                self.close_page(now, Some(&close), Parting::Cut);
-            }
+            Some(Role::Refused) => self.refuse_hello(now),
             Some(Role::Once) => {
                 let number = rule.map_or(0, |rule| rule.number);
                 if self.said_once.contains(&number) {
@@ -88,6 +95,8 @@ impl SessionTask {
                     self.forward(message, is_hello);
                 }
             }
+            // only the first message was verified
+            Some(Role::Hello) if number > 1 && self.core.awaits_hello() && self.is_guarded() => self.refuse_hello(now),
             Some(Role::Hello) if self.core.awaits_hello() => self.request(rule, message, &text, true),
             Some(Role::Hello) => {
                 self.core.hello();
@@ -96,6 +105,22 @@ impl SessionTask {
             }
             _ => self.forward(message, is_hello),
         }
+    }
+
+    /// Whether no hello may reach the server that sessmux has not verified: those that name another's session are refused.
+    fn is_guarded(&self) -> bool {
+        let profile = &self.route.profile;
+        self.route.foreign == Foreign::Refuse && (profile.is_signed() || profile.has(Role::Refused))
+    }
+
+    fn refuse_hello(&mut self, now: Instant) {
+        let cause = "a signed hello that is not its connection's first message";
+        self.refuse(now, cause, "a hello is a connection's first message");
+    }
+
+    fn refuse(&mut self, now: Instant, cause: &str, reason: &str) {
+        tracing::warn!(session = %self.membership.id, cause, "page refused");
+        self.close_page(now, Some(&Close::new(close::REFUSED, reason)), Parting::Cut);
     }
 
     /// Forwards what the server answers by id, where its rule says so, under an id that no other page's has.
