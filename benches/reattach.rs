@@ -126,6 +126,7 @@ fn reattach(criterion: &mut Criterion) {
             upstream: fresh.upstream.clone(),
             public_origins: Vec::new(),
             allow_origins: Vec::new(),
+            record: None,
             routes: vec![Arc::new(fresh), Arc::new(kept)],
         };
         (agent, Proxy::with(config).await)

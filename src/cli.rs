@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -56,7 +56,10 @@ pub(crate) enum Command {
     /// Validate a configuration and say what it comes to, without binding anything
     Check(Settings),
     /// List the built-in profiles, or print one as a starting point
+    #[command(args_conflicts_with_subcommands = true)]
     Profiles {
+        #[command(subcommand)]
+        command: Option<ProfilesCommand>,
         /// Which to print
         name: Option<String>,
     },
@@ -65,6 +68,22 @@ pub(crate) enum Command {
         /// Where to listen
         #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
         listen: SocketAddr,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfilesCommand {
+    /// Run a profile over a capture that --record has written: what each message is, and what a refresh would show
+    Test {
+        /// A built-in profile's name, or a profile's file
+        #[arg(value_name = "NAME|FILE")]
+        profile: String,
+        /// The capture
+        #[arg(long, value_name = "FILE")]
+        capture: PathBuf,
+        /// Show in full what a page would be sent that is loaded behind this message
+        #[arg(long, value_name = "NUMBER")]
+        at: Option<usize>,
     },
 }
 

@@ -7,8 +7,9 @@
 //!
 //! ```text
 //! main, cli                 start-up, commands, exit codes
-//!   server, demo            listener, HTTP, upgrade, gate / demo agent
+//!   server, demo, rehearse  listener, HTTP, upgrade, gate / demo agent / captures run through profiles
 //!     session               registry and the task that owns a session
+//!       capture             recordings of live traffic
 //!       transport           dial, frames <-> sockets
 //!       profile             rules -> roles (pure)
 //!       core                the state machine (pure)
@@ -48,12 +49,15 @@
 //! # The rest
 //!
 //! [`config`] makes one validated [`config::Config`] from defaults, a TOML file, the environment and flags. [`profile`]
-//! gives messages their roles by rules. [`demo`] is the agent of `sessmux demo`. [`shutdown`] tells when to stop.
+//! gives messages their roles by rules. [`capture`] records live traffic beside the relay, and [`rehearse`] runs such a
+//! recording through a profile, with the very task that a live session has. [`demo`] is the agent of `sessmux demo`. [`shutdown`] tells when to stop.
 
+pub mod capture;
 pub mod config;
 pub mod core;
 pub mod demo;
 pub mod profile;
+pub mod rehearse;
 pub mod server;
 pub mod session;
 pub mod shutdown;

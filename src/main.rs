@@ -4,16 +4,19 @@ mod cli;
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::error::ErrorKind;
-use sessmux::config::{Config, ConfigErrors};
+use sessmux::capture::{Recorder, Recording, recorder};
+use sessmux::config::{Config, ConfigError, ConfigErrors, Route};
 use sessmux::profile::{BUILT_IN, built_in};
 use sessmux::server::Server;
-use sessmux::{demo, shutdown};
+use sessmux::{demo, rehearse, shutdown};
 use tracing_subscriber::EnvFilter;
 
-use cli::{Cli, Command, LogFormat, Logs};
+use cli::{Cli, Command, LogFormat, Logs, ProfilesCommand};
 
 /// Bad configuration or command line (`EX_USAGE` of sysexits).
 const USAGE: u8 = 64;
@@ -48,10 +51,22 @@ fn main() -> ExitCode {
             }
             Err(error) => refuse(&error),
         },
-        Some(Command::Profiles { name }) => profiles(name.as_deref()),
+        Some(Command::Profiles {
+            command: Some(ProfilesCommand::Test { profile, capture, at }),
+            ..
+        }) => test_profile(&profile, &capture, at),
+        Some(Command::Profiles { name, .. }) => profiles(name.as_deref()),
         Some(Command::Demo { listen }) => serve(listen, async move { demo::run(listen, shutdown::on_signal()?).await }),
         None => match cli.settings.load() {
-            Ok(config) => serve(config.listen, run(config)),
+            Ok(config) => match record(&config) {
+                Ok(recording) => {
+                    let recorder = recording.as_ref().map(Recording::recorder);
+                    let code = serve(config.listen, run(config, recorder));
+                    recording.map(Recording::finish);
+                    code
+                }
+                Err(error) => refuse(&error),
+            },
             Err(error) => refuse(&error),
         },
     }
@@ -82,15 +97,67 @@ fn profiles(name: Option<&str>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Runs a profile over a capture.
+fn test_profile(profile: &str, capture: &Path, at: Option<usize>) -> ExitCode {
+    let route = match Route::of_profile(profile) {
+        Ok(route) => route,
+        Err(error) => return refuse(&error),
+    };
+    let lines = match sessmux::capture::read(capture) {
+        Ok(lines) => lines,
+        Err(fault) => {
+            eprintln!("{fault}");
+            return USAGE.into();
+        }
+    };
+    // sockets and timers of the sessions need one
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // what a live session would log is told by what is printed
+    let _silent = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
+    let stories = runtime.and_then(|runtime| runtime.block_on(rehearse::run(&route, &lines, at)));
+    let stories = match stories {
+        Ok(stories) => stories,
+        Err(error) => {
+            eprintln!("cannot run the profile: {error}");
+            return SOFTWARE.into();
+        }
+    };
+    // whoever closes the pipe early has read enough
+    let mut out = std::io::stdout();
+    match at {
+        None => drop(rehearse::print(&mut out, &stories)),
+        Some(at) => {
+            if let Ok(false) = rehearse::print_refresh(&mut out, &stories, at) {
+                eprintln!("at = \"{at}\": the capture has no message of this number");
+                return USAGE.into();
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Opens what is recorded to, before anything is bound.
+fn record(config: &Config) -> Result<Option<Recording>, ConfigErrors> {
+    let Some(path) = &config.record else { return Ok(None) };
+    let recording = recorder::open(path).and_then(|file| Recording::start(file, Instant::now()));
+    recording.map(Some).map_err(|error| {
+        ConfigErrors(vec![ConfigError {
+            field: "record".into(),
+            value: Some(path.display().to_string()),
+            reason: error.to_string(),
+        }])
+    })
+}
+
 fn refuse(error: &ConfigErrors) -> ExitCode {
     eprintln!("{error}");
     USAGE.into()
 }
 
 /// Runs the proxy until a signal.
-async fn run(config: Config) -> std::io::Result<()> {
+async fn run(config: Config, recorder: Option<Recorder>) -> std::io::Result<()> {
     let (upstream, warnings) = (config.upstream.to_string(), config.warnings());
-    let server = Server::bind(config).await?;
+    let server = Server::bind_recorded(config, recorder).await?;
     let stop = shutdown::on_signal()?;
     tracing::info!("listening on http://{}, upstream {upstream}", server.local_addr()?);
     for warning in warnings {

@@ -162,6 +162,11 @@ impl Config {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        if let Some(file) = &self.record {
+            warnings.push(format!(
+                "record = {file:?}: EVERY MESSAGE IS RECORDED THERE, IN CLEAR, with all passwords, tokens and secrets in it"
+            ));
+        }
         if !self.listen.ip().to_canonical().is_loopback() && self.public_origins.is_empty() {
             warnings.push(format!(
                 "listen = {:?} is reached from other machines, and without public_origin under any name",

@@ -28,6 +28,7 @@ impl Config {
             upstream,
             public_origins: Vec::new(),
             allow_origins: Vec::new(),
+            record: None,
             routes: vec![Arc::new(route)],
         }
     }
@@ -83,10 +84,10 @@ fn unreadable(error: &io::Error) -> String {
     }
 }
 
-struct Loader {
+pub(super) struct Loader {
     /// Folder of the configuration file; relative paths in the file start here.
-    base: PathBuf,
-    errors: Vec<ConfigError>,
+    pub(super) base: PathBuf,
+    pub(super) errors: Vec<ConfigError>,
 }
 
 impl Loader {
@@ -97,6 +98,10 @@ impl Loader {
         let upstream = self.upstream(&defaults);
         let public_origins = self.values(&defaults, "public_origin", str::parse::<Origin>);
         let allow_origins = self.values(&defaults, "allow_origin", str::parse::<Origin>);
+        let record = first(&defaults, "record").and_then(|given| {
+            let path = given.values.first()?;
+            Some(self.relative(given.place, Path::new(path)))
+        });
         let routes = if routes.is_empty() {
             vec![Arc::new(self.route(None, &defaults))]
         } else {
@@ -111,12 +116,13 @@ impl Loader {
             upstream,
             public_origins: public_origins.unwrap_or_default(),
             allow_origins: allow_origins.unwrap_or_default(),
+            record,
             routes,
         }
     }
 
     /// A route; without a path of its own it has its profile's, else every path.
-    fn route(&mut self, path: Option<PathPattern>, layers: &[&Layer]) -> Route {
+    pub(super) fn route(&mut self, path: Option<PathPattern>, layers: &[&Layer]) -> Route {
         let profile = self.profile(layers);
         let own = profile
             .path

@@ -11,13 +11,16 @@ mod flags;
 mod key;
 mod load;
 mod path;
+mod rehearsed;
 mod settings;
 mod show;
 mod table;
+mod tunnel;
 mod units;
 mod values;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +45,8 @@ pub struct Config {
     pub public_origins: Vec<Origin>,
     /// Foreign origins that may open WebSockets, compared exactly.
     pub allow_origins: Vec<Origin>,
+    /// Where live traffic is recorded, if it is.
+    pub record: Option<PathBuf>,
     /// WebSocket routes; the first whose pattern matches serves a request. Never empty: without
     /// `[[route]]` tables there is one that matches every path.
     pub routes: Vec<Arc<Route>>,

@@ -8,7 +8,7 @@ use super::log::Mark;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// What one attachment's browser has acknowledged.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Acks {
     epoch: u64,
     acknowledged: Mark,

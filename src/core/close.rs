@@ -4,6 +4,8 @@ use super::frame::{self, Opcode};
 
 /// The page or the server is going away.
 pub const GOING_AWAY: u16 = 1001;
+/// A close frame without a code: what it is called, for it is never written.
+pub const NO_CODE: u16 = 1005;
 /// A frame breaks RFC 6455.
 pub const PROTOCOL_ERROR: u16 = 1002;
 /// A text message is not UTF-8.

@@ -39,7 +39,7 @@ pub enum Due {
 }
 
 /// When something is due next; `None` fields are off.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Deadlines {
     pub(super) stall: Option<Instant>,
     pub(super) client_message: Option<Instant>,

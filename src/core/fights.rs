@@ -11,7 +11,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 const DAMPED: Duration = Duration::from_secs(30);
 
 /// Recent takeovers; a takeover replaces a still-open attachment.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Fights {
     recent: VecDeque<Instant>,
     until: Option<Instant>,

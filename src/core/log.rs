@@ -34,7 +34,7 @@ pub struct Bounds {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Log {
     bounds: Bounds,
     slabs: VecDeque<Slab>,
@@ -59,7 +59,7 @@ pub struct Log {
 }
 
 /// Bytes from offset `start`; full when length reaches capacity.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Slab {
     start: u64,
     bytes: Vec<u8>,

@@ -19,7 +19,7 @@ const FIRST_BATCH: u64 = 16 * 1024;
 const BEHIND: u64 = 64 * 1024;
 
 /// See the module. Bytes leave in the order head, log up to `control_at`, control, log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Outgoing {
     /// Bytes ahead of the log: the 101 and what sessmux answers itself; whole frames.
     head: Vec<u8>,

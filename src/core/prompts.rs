@@ -10,7 +10,7 @@ const MAX_OPEN: usize = 64;
 const MAX_ANSWERED: usize = 256;
 
 /// A prompt that is open.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Prompt {
     /// What its answer names, where the protocol has that.
     pub id: Option<String>,
@@ -32,7 +32,7 @@ pub enum Answer {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Prompts {
     open: Vec<Prompt>,
     answered: VecDeque<Option<String>>,

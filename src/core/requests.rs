@@ -11,7 +11,7 @@ use super::log::Mark;
 const MAX_WAITING: usize = 1024;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Requests {
     /// Of the attachment that asks now.
     epoch: u64,
@@ -31,6 +31,11 @@ impl Requests {
         if self.waiting.len() > MAX_WAITING {
             self.waiting.pop_first();
         }
+        self.last
+    }
+
+    /// The id upstream of the last request; 0 before the first.
+    pub fn last(&self) -> u64 {
         self.last
     }
 

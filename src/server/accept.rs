@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hold::{Hold, Talk, Wire};
 use super::request::{Peer, Shared};
+use crate::capture::Recorder;
 use crate::config::Config;
 use crate::transport::socket::Socket;
 
@@ -43,8 +44,17 @@ impl Server {
     /// # Errors
     ///
     /// What the system says of `config.listen`.
-    #[expect(clippy::unused_async, reason = "a tokio socket needs a runtime")]
     pub async fn bind(config: Config) -> io::Result<Self> {
+        Self::bind_recorded(config, None).await
+    }
+
+    /// As [`Self::bind`]; the recorder hears all sessions.
+    ///
+    /// # Errors
+    ///
+    /// What the system says of `config.listen`.
+    #[expect(clippy::unused_async, reason = "a tokio socket needs a runtime")]
+    pub async fn bind_recorded(config: Config, recorder: Option<Recorder>) -> io::Result<Self> {
         let socket = if config.listen.is_ipv4() {
             TcpSocket::new_v4()
         } else {
@@ -56,7 +66,7 @@ impl Server {
         let address = listener.local_addr()?;
         Ok(Self {
             listener,
-            shared: Arc::new(Shared::new(config, address)),
+            shared: Arc::new(Shared::new(config, recorder, address)),
         })
     }
 

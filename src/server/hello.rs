@@ -10,10 +10,10 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 use super::newcomer::{Newcomer, after_accept};
-use crate::config::{Foreign, Route};
+use crate::config::Foreign;
 use crate::core::close::{self, Close};
 use crate::core::proofs::Proof;
-use crate::profile::{Message, Profile, Role, Rule, Side, Signer, State};
+use crate::profile::{Message, Role, Rule, Side, Signer, State};
 use crate::session::attach::Attach;
 use crate::session::mailbox::Mail;
 use crate::session::pending;
@@ -97,14 +97,7 @@ impl Newcomer {
 
     /// Nothing more is looked into, and nobody comes back to it.
     fn tunnel(&mut self) {
-        self.route = Arc::new(Route {
-            key: Vec::new(),
-            profile: match self.route.foreign {
-                Foreign::Separate => Profile::default(),
-                Foreign::Refuse => self.route.profile.in_tunnel(),
-            },
-            ..(*self.route).clone()
-        });
+        self.route = Arc::new(self.route.tunnelled());
     }
 
     /// Shows a pending page what it needs to say its hello, and waits for that.

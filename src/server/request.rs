@@ -19,6 +19,7 @@ use super::hold::Wire;
 use super::pages::{Browsers, is_page_request, is_service_worker_script, must_be_rerequested};
 use super::pass::Pass;
 use super::upgrade;
+use crate::capture::Recorder;
 use crate::config::{Captures, Config, PathPattern, Route};
 use crate::session::registry::Sessions;
 
@@ -52,7 +53,7 @@ pub(super) struct Peer {
 }
 
 impl Shared {
-    pub(super) fn new(config: Config, address: SocketAddr) -> Self {
+    pub(super) fn new(config: Config, recorder: Option<Recorder>, address: SocketAddr) -> Self {
         let tracker = TaskTracker::new();
         Self {
             unrouted: Arc::new(Route::one_to_one(PathPattern::any(), config.upstream.clone())),
@@ -65,7 +66,7 @@ impl Shared {
             browsers: Browsers::new(),
             // its idle connections are not worth waiting for at the end
             pass: Pass::new(&TaskTracker::new()),
-            sessions: Sessions::new(tracker.clone()),
+            sessions: Sessions::new(tracker.clone(), recorder),
             pending: Arc::new(Semaphore::new(MAX_PENDING)),
             tracker,
             config,

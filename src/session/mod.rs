@@ -17,3 +17,5 @@ pub mod registry;
 mod scratch;
 mod task;
 mod upstream;
+
+pub use task::rehearsal;

@@ -56,6 +56,13 @@ impl Upstream {
         self.queue.extend_from_slice(message);
     }
 
+    /// Takes what waits to be sent, whole frames.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.queue.drain(..self.sent);
+        self.sent = 0;
+        std::mem::take(&mut self.queue)
+    }
+
     /// Queues a text of sessmux's own, under a fresh mask (RFC 6455 section 5.3).
     pub(super) fn send_text(&mut self, text: &str) {
         frame::write(&mut self.queue, Opcode::Text, text.as_bytes(), Some(rand::random()));

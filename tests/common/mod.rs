@@ -184,6 +184,7 @@ pub fn config(route: Route) -> Config {
         upstream: route.upstream.clone(),
         public_origins: Vec::new(),
         allow_origins: Vec::new(),
+        record: None,
         routes: vec![Arc::new(route)],
     }
 }

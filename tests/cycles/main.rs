@@ -40,6 +40,7 @@ async fn ten_thousand_cycles_lose_nothing() {
             upstream: Upstream::Tcp(page_server.address.to_string()),
             public_origins: Vec::new(),
             allow_origins: Vec::new(),
+            record: None,
             routes: vec![Arc::new(route)],
         })
         .await,

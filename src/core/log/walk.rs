@@ -94,6 +94,19 @@ impl Log {
         }
     }
 
+    /// The positions of the complete messages that are retained from `mark` on.
+    pub fn positions(&self, mut mark: Mark) -> Vec<u64> {
+        let mut positions = Vec::new();
+        loop {
+            mark = self.settle(mark);
+            if mark.offset >= self.boundary.offset {
+                return positions;
+            }
+            mark = self.next_message(mark);
+            positions.push(mark.position);
+        }
+    }
+
     /// The header of the complete frame at `offset`.
     fn header(&self, offset: u64) -> Header {
         let index = self.slab_of(offset);

@@ -14,7 +14,7 @@ use crate::core::frame::{self, Opcode};
 use crate::core::log::{Log, Mark};
 use crate::core::outgoing::Outgoing;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Attached {
     pub(super) since: Instant,
     pub(super) acks: Acks,

@@ -4,7 +4,7 @@ use super::Session;
 use crate::core::log::Mark;
 
 /// Where a session stands with its hello.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Hello {
     /// None is needed, or it was said, and answered if servers of this profile answer.
     Stands(Record),
@@ -17,7 +17,7 @@ pub(super) enum Hello {
 }
 
 /// What later pages are shown of the first hello.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Record {
     /// Server messages from before it, which let a page say hello.
     challenge: Vec<u8>,

@@ -33,6 +33,11 @@ impl Session {
         wire == open.wire
     }
 
+    /// The prompts that are open, oldest first.
+    pub fn open_prompts(&self) -> impl Iterator<Item = &Prompt> {
+        self.prompts.open()
+    }
+
     /// Whether a prompt is open.
     pub fn is_asking(&self) -> bool {
         self.prompts.any_open()
@@ -70,6 +75,11 @@ impl Session {
     /// The page asks the server something under this id of its own; returns the id that goes upstream.
     pub fn requested(&mut self, id: &[u8]) -> u64 {
         self.requests.asked(id)
+    }
+
+    /// The id under which the last request went upstream; 0 before the first.
+    pub fn last_asked(&self) -> u64 {
+        self.requests.last()
     }
 
     /// The server answers the request of this id: returns the id under which the page asked, where it is still attached, or

@@ -30,8 +30,8 @@ pub use attach::{Admission, Attachment, Departure, Newcomer};
 pub use hello::HelloFate;
 pub use upstream::{Received, UpstreamEnd};
 
-/// See the module.
-#[derive(Debug)]
+/// See the module. A copy tells what would come of something, without its happening.
+#[derive(Debug, Clone)]
 pub struct Session {
     policy: Policy,
     log: Log,

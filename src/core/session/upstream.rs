@@ -23,7 +23,7 @@ pub enum UpstreamEnd {
     Abrupt,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct End {
     pub(super) how: UpstreamEnd,
     /// A page has attached since, and gets replay and end: when it leaves, the session is forgotten.

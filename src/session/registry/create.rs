@@ -167,6 +167,7 @@ fn establish(entry: &Dialing, route: Arc<Route>, upgraded: Upgraded, creator: Wa
         id,
         mailbox: Arc::clone(&mailbox),
         tracker: tracker.clone(),
+        tape: inner.recorder.as_ref().map(|recorder| Box::new(recorder.tape(id))),
         inner,
     };
     tracker.spawn(SessionTask::new(

@@ -6,6 +6,7 @@ use dashmap::mapref::entry::Entry;
 use tokio_util::task::TaskTracker;
 
 use super::{Inner, Slot};
+use crate::capture::Tape;
 use crate::config::{KeySource, Route};
 use crate::profile::pointer;
 use crate::session::key::{Key, SessionId};
@@ -17,6 +18,8 @@ pub(in crate::session) struct Membership {
     pub(in crate::session) id: SessionId,
     pub(in crate::session) mailbox: Arc<Mailbox>,
     pub(in crate::session) tracker: TaskTracker,
+    /// What records it, where traffic is recorded.
+    pub(in crate::session) tape: Option<Box<Tape>>,
     pub(super) inner: Arc<Inner>,
 }
 

@@ -6,6 +6,7 @@
 
 mod create;
 mod membership;
+mod rehearsed;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use super::key::{Key, Owner};
 use super::lookalike::Lookalikes;
 use super::mailbox::{Mail, Mailbox};
+use crate::capture::Recorder;
 use crate::config::Route;
 use crate::transport::dial::DialError;
 
@@ -41,6 +43,7 @@ struct Inner {
     lookalikes: Lookalikes,
     tracker: TaskTracker,
     stopping: CancellationToken,
+    recorder: Option<Recorder>,
 }
 
 #[derive(Debug, Clone)]
@@ -81,14 +84,15 @@ pub enum OpenError {
 }
 
 impl Sessions {
-    /// No sessions yet; their tasks, and all that they start, run under `tracker`.
-    pub fn new(tracker: TaskTracker) -> Self {
+    /// No sessions yet; their tasks, and all that they start, run under `tracker`, and `recorder` hears them.
+    pub fn new(tracker: TaskTracker, recorder: Option<Recorder>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 slots: DashMap::new(),
                 lookalikes: Lookalikes::new(),
                 tracker,
                 stopping: CancellationToken::new(),
+                recorder,
             }),
         }
     }

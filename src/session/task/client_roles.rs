@@ -43,6 +43,7 @@ impl SessionTask {
             rule = look(&text, true);
         }
         let rule = rule.unwrap_or(None);
+        self.judged = rule.map(|rule| rule.number);
         let is_hello = number == 1 && first_is_hello(&self.route);
         if self.is_guarded() && kind(message) == Kind::Text {
             if !whole {

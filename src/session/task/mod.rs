@@ -4,11 +4,14 @@
 //! moves or its quantum is used up. Writes are polled, never awaited in line, so a stuck browser never holds the
 //! upstream reader.
 //! This file has the poll, the mail and the end; [`upstream_side`] and [`page_side`] the traffic, [`client_roles`],
-//! [`server_roles`] and [`hello`] what a profile makes of it, [`time`] the deadlines.
+//! [`server_roles`] and [`hello`] what a profile makes of it, [`time`] the deadlines, [`record`] what is written down;
+//! [`rehearsal`] is a task without traffic.
 
 mod client_roles;
 mod hello;
 mod page_side;
+mod record;
+pub mod rehearsal;
 mod server_roles;
 mod time;
 mod upstream_side;
@@ -61,6 +64,8 @@ pub(super) struct SessionTask {
     answer_rule: Option<usize>,
     /// The id upstream of the hello, where it has one.
     hello_id: Option<u64>,
+    /// The rule of the message that was looked at last.
+    judged: Option<usize>,
     /// The rules of what was said upstream once, and is not said again.
     said_once: Vec<usize>,
     /// How many whole messages upstream has sent, those that were dropped included.
@@ -93,6 +98,7 @@ impl SessionTask {
             browser: None,
             answer_rule: None,
             hello_id: None,
+            judged: None,
             said_once: Vec::new(),
             upstream_messages: 0,
             timer: None,
@@ -186,6 +192,7 @@ impl SessionTask {
         };
         match self.core.attach(now, newcomer) {
             Admission::Attached(it) => {
+                self.record_attach(now, it.epoch, it.cause);
                 let older = self.page.take();
                 tracing::info!(
                     session = %self.membership.id, epoch = it.epoch, cause = it.cause.map(|cause| cause.name()),

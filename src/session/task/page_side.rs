@@ -89,7 +89,7 @@ impl SessionTask {
         true
     }
 
-    fn page_bytes(&mut self, mut bytes: &[u8], now: Instant) {
+    pub(super) fn page_bytes(&mut self, mut bytes: &[u8], now: Instant) {
         while let Some(page) = &mut self.page {
             let epoch = page.epoch;
             match page.reader.next(&mut bytes) {
@@ -103,7 +103,9 @@ impl SessionTask {
                         page.messages += 1;
                         let number = page.messages;
                         self.core.client_message_open(now, false);
+                        let asked = self.core.last_asked();
                         self.client_message(now, &message, number);
+                        self.record_client(now, &message, asked);
                     }
                 }
                 Ok(Event::Control(Opcode::Ping, payload)) => self.core.page_ping(epoch, &payload),
@@ -137,6 +139,7 @@ impl SessionTask {
         let Some(departure) = self.core.detach(now, page.epoch, parting) else {
             return;
         };
+        self.record_detach(now, page.epoch, parting);
         let mut rest = departure.rest;
         if let Some(close) = close.filter(|_| !departure.closed) {
             close.write(&mut rest, None);
@@ -160,6 +163,7 @@ impl SessionTask {
         let Some(departure) = self.core.detach(now, page.epoch, Parting::Cut) else {
             return;
         };
+        self.record_detach(now, page.epoch, Parting::Cut);
         tracing::info!(session = %self.membership.id, epoch = page.epoch, why, "detach");
         page.socket.reset();
         self.departed(departure.over, Parting::Cut);

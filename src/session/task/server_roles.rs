@@ -37,6 +37,7 @@ impl SessionTask {
             route.profile.rule_for(Side::Server, &looked_at, state)
         });
         let Ok(Some(mut rule)) = rule else { return true };
+        self.judged = Some(rule.number);
         if rule.needs_text() && text.is_empty() {
             log.payload(start, &mut text);
         }
@@ -55,10 +56,11 @@ impl SessionTask {
                     awaits_answer: false,
                     ..state
                 };
-                match route.profile.rule_for(Side::Server, &whole, state) {
-                    Ok(Some(other)) => rule = other,
-                    _ => return true,
-                }
+                let other = route.profile.rule_for(Side::Server, &whole, state);
+                let other = other.ok().flatten();
+                self.judged = other.map(|rule| rule.number);
+                let Some(other) = other else { return true };
+                rule = other;
             }
             if rule.answers() && !self.own_answer(rule, id, opcode, &mut text) {
                 if rule.role == Role::TurnEnd {

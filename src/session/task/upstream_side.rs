@@ -66,6 +66,9 @@ impl SessionTask {
                         if whole && !piece.ends_message {
                             continue;
                         }
+                        if piece.ends_message {
+                            self.record_server(now);
+                        }
                         if looks && !self.server_message(now) {
                             self.core.drop_message();
                             continue;
@@ -117,7 +120,7 @@ impl SessionTask {
         self.upstream_ended(now, UpstreamEnd::Close(close), what);
     }
 
-    fn upstream_ended(&mut self, now: Instant, how: UpstreamEnd, why: &str) {
+    pub(super) fn upstream_ended(&mut self, now: Instant, how: UpstreamEnd, why: &str) {
         if let Some(upstream) = self.upstream.take() {
             let echo = match &how {
                 UpstreamEnd::Close(close) => Some(close.clone()),
@@ -131,6 +134,7 @@ impl SessionTask {
                 if echo.is_some() { rest } else { Vec::new() },
             );
         }
+        self.record_end(now, &how);
         tracing::info!(session = %self.membership.id, ?how, why, "upstream ended");
         if self.core.upstream_ended(now, how) {
             self.drop_page(now, "upstream ended amid a message");

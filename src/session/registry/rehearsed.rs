@@ -1,0 +1,25 @@
+//! A place for a session that nobody dials and nobody finds: one that a capture is run through.
+
+use std::sync::Arc;
+
+use super::Sessions;
+use super::membership::Membership;
+use crate::config::Route;
+use crate::session::key::{Key, Owner};
+use crate::session::mailbox::Mailbox;
+
+impl Sessions {
+    /// A place under a name of its own, for a session of this route.
+    pub(in crate::session) fn rehearsed(&self, route: &Route) -> Membership {
+        let values = vec![Vec::new(); route.key.len()];
+        let key = Key::new(route.path.text.as_str().into(), Owner::Bearer, values);
+        Membership {
+            id: key.id(),
+            key,
+            mailbox: Arc::new(Mailbox::new(Owner::Bearer, None)),
+            tracker: self.inner.tracker.clone(),
+            tape: None,
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
