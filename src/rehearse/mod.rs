@@ -143,9 +143,14 @@ impl<'a> Teller<'a> {
     fn line(&mut self, index: usize) -> io::Result<()> {
         let (number, line) = self.lines[index];
         let now = self.time(line);
-        let mut rehearsal = match self.rehearsal.take().filter(|rehearsal| !rehearsal.is_over()) {
-            Some(rehearsal) => rehearsal,
-            None => self.begin(index, now)?,
+        let mut rehearsal = match self.rehearsal.take() {
+            Some(rehearsal) if !rehearsal.is_over() => rehearsal,
+            before => {
+                if before.is_some() {
+                    self.note("the session is over; what follows is another".into());
+                }
+                self.begin(index, now)?
+            }
         };
         match &line.what {
             What::Event(Event::Lost { lines }) => self.note(format!("{lines} lines were not recorded here")),
@@ -167,9 +172,6 @@ impl<'a> Teller<'a> {
                 };
                 self.message(&rehearsal, now, number, *from, sent, outcome);
             }
-        }
-        if rehearsal.is_over() {
-            self.note("the session is over here; what follows is another one".into());
         }
         self.rehearsal = Some(rehearsal);
         Ok(())

@@ -80,7 +80,11 @@ fn role(message: &Judged) -> String {
         .id
         .as_ref()
         .map_or(String::new(), |id| format!(" id {}", Sent::text(id).show(20)));
-    let end = if message.passed { "" } else { ", absorbed" };
+    let end = match message.role {
+        _ if message.passed => "",
+        Some(role) if role.absorbs() => ", absorbed",
+        _ => ", dropped",
+    };
     format!("{name}{rule}{id}{end}")
 }
 
