@@ -268,3 +268,23 @@ fn risky_settings_are_warned_of() {
     assert!(warnings(&["--replay-refresh", "missed"]).contains("replay_refresh"));
     assert_eq!(warnings(&["--acks", "false", "--replay-blip", "missed"]), "");
 }
+
+#[test]
+fn a_recording_is_off_unless_it_is_asked_for_and_then_warned_of() {
+    let upstream = ["--upstream", "http://127.0.0.1:8000"];
+    assert_eq!(load(None, &[], &upstream).unwrap().record, None);
+    let by_flag = [&upstream[..], &["--record", "a.jsonl"]].concat();
+    for (variables, flags) in [(&[][..], &by_flag[..]), (&[("SESSMUX_RECORD", "a.jsonl")], &upstream)] {
+        let config = load(None, variables, flags).unwrap();
+        assert_eq!(config.record.as_deref(), Some(Path::new("a.jsonl")));
+        assert!(config.warnings()[0].starts_with("record = \"a.jsonl\": EVERY MESSAGE IS RECORDED"));
+        assert!(config.to_string().contains("record = a.jsonl\n"));
+    }
+    let file = fixture("valid/everything.toml");
+    let config = load(Some(&file), &[], &[]).unwrap();
+    assert_eq!(
+        config.record,
+        Some(fixture("valid/capture.jsonl")),
+        "relative to the file"
+    );
+}

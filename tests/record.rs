@@ -3,8 +3,10 @@
 
 mod common;
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -70,12 +72,7 @@ impl Recorded {
     }
 
     async fn page(&self, target: &str) -> Page {
-        let socket = TcpStream::connect(self.address).await.unwrap();
-        socket.set_nodelay(true).unwrap();
-        let request = format!("ws://{}{target}", self.address);
-        let stream = MaybeTlsStream::Plain(socket);
-        let (socket, answer) = client_async(request, stream).await.unwrap();
-        Page { socket, answer }
+        page_at(self.address, target).await
     }
 
     /// Stops it as a signal would; all that was recorded.
@@ -87,6 +84,14 @@ impl Recorded {
         let lines = written.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.map(|line| Line::parse(line).unwrap()).collect()
     }
+}
+
+async fn page_at(address: SocketAddr, target: &str) -> Page {
+    let socket = TcpStream::connect(address).await.unwrap();
+    socket.set_nodelay(true).unwrap();
+    let request = format!("ws://{address}{target}");
+    let (socket, answer) = client_async(request, MaybeTlsStream::Plain(socket)).await.unwrap();
+    Page { socket, answer }
 }
 
 fn with_rules(agent: &Agent, rules: &str) -> Route {
@@ -395,4 +400,89 @@ async fn a_recording_without_a_profile_serves_to_try_one() {
     let (messages, _) = judged(RULES, &lines, None).await;
     let passed: Vec<bool> = messages.iter().map(|message| message.passed).collect();
     assert_eq!(passed, [true; 4], "each answer finds its request");
+}
+
+/// sessmux as a program.
+fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sessmux"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SESSMUX_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(args).stderr(Stdio::piped());
+    command
+}
+
+/// Its log, up to the first line that holds `word`.
+fn log_until(log: &mut impl BufRead, word: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(word) {
+        assert_ne!(log.read_line(&mut text).unwrap(), 0, "no {word} in\n{text}");
+    }
+    text
+}
+
+#[tokio::test]
+async fn the_program_warns_records_and_writes_the_rest_when_it_stops() {
+    let mut agent = Agent::start().await;
+    let file = std::env::temp_dir().join(format!("sessmux-capture-{}.jsonl", std::process::id()));
+    let upstream = format!("http://{}", agent.address);
+    let path = file.to_str().unwrap();
+    let mut child = program(&["--upstream", &upstream, "--listen", "127.0.0.1:0", "--record", path])
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let (said, mut log) = tokio::task::spawn_blocking(move || (log_until(&mut log, "EVERY MESSAGE IS RECORDED"), log))
+        .await
+        .unwrap();
+    let address = said.split_once("http://").unwrap().1.split_once(',').unwrap().0;
+    let address: SocketAddr = address.parse().unwrap();
+    let mut page = page_at(address, "/ws").await;
+    let mut server = agent.connection().await;
+    page.send("secret").await;
+    assert_eq!(server.text().await, "secret");
+    server.send("known").await;
+    assert_eq!(page.text().await, "known");
+
+    let kill = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(page.close_code().await, Some(1012));
+    assert_eq!(server.close_code().await, Some(1001));
+    let status = tokio::task::spawn_blocking(move || {
+        let mut rest = String::new();
+        log.read_to_string(&mut rest).unwrap();
+        child.wait().unwrap()
+    });
+    assert!(timeout(PATIENCE, status).await.unwrap().unwrap().success());
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let lines = sessmux::capture::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let expected = ["attach 1 ", "client secret", "server known", "detach 1 None"];
+    assert_eq!(read(&lines, &lines[0].session), expected);
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_a_bad_configuration_and_nothing_is_bound() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let folder = std::env::temp_dir();
+    let missing = folder.join("sessmux-no-such-folder/capture.jsonl");
+    for (file, reason) in [(missing.as_path(), "No such file"), (&folder, "Is a directory")] {
+        let file = file.to_str().unwrap();
+        let output = program(&[
+            "--upstream",
+            "http://127.0.0.1:1",
+            "--listen",
+            &listen,
+            "--record",
+            file,
+        ])
+        .output()
+        .unwrap();
+        assert_eq!(output.status.code(), Some(64), "69 would say that it tried to listen");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with(&format!("record = {file:?}: {reason}")), "{said}");
+    }
 }
