@@ -9,7 +9,7 @@
 //!
 //! `session` is the short hash that the log has, and which session of the recording it is; `at` is in milliseconds since
 //! the recording began. A request that a profile gave another id upstream has that too, as `asked`. The messages are whole, in the order in which sessmux took them and in clear; what sessmux says
-//! itself is not among them. [`line`] has the format, [`recorder`] writes it, [`reader`] reads it.
+//! itself is not among them. [`mod@line`] has the format, [`recorder`] writes it, [`reader`] reads it.
 
 pub mod line;
 pub mod reader;

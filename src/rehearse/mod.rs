@@ -1,7 +1,7 @@
 //! `sessmux profiles test`: runs a capture through a profile and shows what comes of it.
 //!
 //! Each session of the capture has a [`Rehearsal`]: the task that a live session has, with nobody at either end. This
-//! module hands it the lines of the capture; [`table`] prints what came of them.
+//! module hands it the lines of the capture; `table` prints what came of them.
 
 mod table;
 

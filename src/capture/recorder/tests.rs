@@ -107,7 +107,7 @@ fn bytes_are_bounded_too_but_one_message_may_be_larger_than_that() {
     let recording = Recording::start(disk.clone(), now).unwrap();
     let tape = recording.recorder().tape("a");
     tape.message(now, Side::Server, Kind::Binary, None, MAX_BYTES + 1, |out| {
-        out.resize(MAX_BYTES + 1, 0)
+        out.resize(MAX_BYTES + 1, 0);
     });
     tape.message(now, Side::Server, Kind::Binary, None, 1, |_| {
         panic!("copied though there is no room")

@@ -267,6 +267,8 @@ proptest! {
             let (indices, kept): (Vec<_>, Vec<_>) = kept.map(|(index, known)| (index, &known.wire[..])).unzip();
             prop_assert!(contents(&log, base.offset, log.end()) == kept.concat(), "what is kept");
             prop_assert_eq!(log.messages(), kept.len() as u64);
+            let positions: Vec<u64> = indices.iter().map(|index| *index as u64 + 1).collect();
+            prop_assert_eq!(log.positions(base), positions);
             for index in indices {
                 let end = all[index].start + all[index].wire.len() as u64;
                 let mark = Mark { offset: end, position: index as u64 + 1 };
