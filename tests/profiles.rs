@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use sessmux::capture::{Event, Line, What};
-use sessmux::config::Route;
+use sessmux::config::{Overflow, ReplayMode, Route};
 use sessmux::core::cause::Cause;
 use sessmux::profile::{BUILT_IN, Kind, Profile, Side};
 use sessmux::rehearse;
@@ -367,16 +367,22 @@ proptest! {
 
     /// Whatever a capture says, in whatever order, every message of it is told of, once.
     #[test]
-    fn any_capture_can_be_run_through_any_profile(lines in prop::collection::vec(line(), 0..60), which: prop::sample::Index, at in 0..60usize) {
+    fn any_capture_can_be_run_through_any_profile(lines in prop::collection::vec(line(), 0..60), which: prop::sample::Index, at in 0..60usize, turn: bool, small: bool) {
         let profiles: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).chain(["", "rules"]).collect();
         let name = *which.get(&profiles);
-        let route = if BUILT_IN.iter().any(|(known, _)| *known == name) {
-            Route::of_profile(name).unwrap()
-        } else {
-            let mut route = (*Route::of_profile("json-rpc").unwrap()).clone();
-            route.profile = Profile::parse(if name.is_empty() { "" } else { RULES }).unwrap();
-            Arc::new(route)
-        };
+        let mut route = (*Route::of_profile(if name == "rules" || name.is_empty() { "json-rpc" } else { name }).unwrap()).clone();
+        match name {
+            "" => route.profile = Profile::default(),
+            "rules" => {
+                route.profile = Profile::parse(RULES).unwrap();
+                route.replay_refresh = if turn { ReplayMode::Turn } else { ReplayMode::All };
+            }
+            _ => {}
+        }
+        if small {
+            (route.log_messages, route.overflow) = (3, if turn { Overflow::Close } else { Overflow::DropOldest });
+        }
+        let route = Arc::new(route);
         let messages = lines.iter().filter(|line| matches!(line.what, What::Message { .. })).count();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let all = runtime.block_on(rehearse::run(&route, &lines, None)).unwrap();
@@ -387,6 +393,12 @@ proptest! {
         let one = runtime.block_on(rehearse::run(&route, &lines, Some(at))).unwrap();
         let found = rehearse::print_refresh(&mut out, &one, at).unwrap();
         prop_assert_eq!(found, (1..=messages).contains(&at));
+        // the table, for which the messages are not made, says the same as they do
+        let summary = |stories: &[rehearse::Story]| stories.iter().flat_map(|story| &story.rows).find_map(|row| match row {
+            rehearse::Row::Message(message) if message.number == at => Some(message.summary.clone()),
+            _ => None,
+        });
+        prop_assert_eq!(summary(&all), summary(&one));
         prop_assert!(String::from_utf8(out).is_ok());
     }
 }

@@ -379,8 +379,7 @@ async fn a_profile_does_on_a_recording_what_it_did_live() {
     let Refresh::Replay(replay) = &seen.refresh else {
         panic!("{seen:?}")
     };
-    let sent = replay.hello.iter().chain(replay.log.iter().map(|(_, sent)| sent));
-    assert_eq!(sent.map(text).collect::<Vec<_>>(), replayed);
+    assert_eq!(replay.sent.iter().map(text).collect::<Vec<_>>(), replayed);
     assert_eq!((replay.open.len(), replay.running), (1, true));
 }
 

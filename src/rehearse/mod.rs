@@ -257,7 +257,7 @@ impl<'a> Teller<'a> {
         };
         let tunnel = self.tunnel.filter(|_| from == Side::Client);
         let refresh = self.at.is_none_or(|at| at == number).then(|| Seen {
-            refresh: rehearsal.refresh(now),
+            refresh: rehearsal.refresh(now, self.at.is_some()),
             numbers: Arc::clone(&self.numbers),
             answer: self.answer,
         });

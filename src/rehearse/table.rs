@@ -101,17 +101,17 @@ pub(super) fn summary(seen: &Seen) -> String {
         Refresh::Replay(replay) => replay,
     };
     let mut parts = Vec::new();
-    match (replay.hello.len(), seen.answer) {
+    match (replay.hello, seen.answer) {
         (0, _) => {}
         (1, Some(_)) => parts.push("hello answer".into()),
         (count, Some(_)) => parts.push(format!("hello answer and {} before it", count - 1)),
         (count, None) => parts.push(format!("{} from before the hello", count)),
     }
     if !replay.log.is_empty() {
-        let numbers: Vec<usize> = replay.log.iter().filter_map(|(at, _)| seen.number(*at)).collect();
+        let numbers: Vec<usize> = replay.log.iter().filter_map(|at| seen.number(*at)).collect();
         parts.push(format!("{} ({})", count(replay.log.len(), "message"), ranges(&numbers)));
     }
-    for (at, _) in &replay.prompts {
+    for at in &replay.prompts {
         parts.push(format!("then prompt {}", seen.name(*at)));
     }
     if parts.is_empty() {
@@ -160,26 +160,23 @@ pub fn print_refresh(out: &mut impl Write, stories: &[Story], at: usize) -> io::
         message.summary
     )?;
     if let Refresh::Replay(replay) = &seen.refresh {
-        let behind = replay.hello.len();
-        for (index, sent) in replay.hello.iter().enumerate() {
-            let answer = seen.answer.filter(|_| index + 1 == behind);
-            let (what, name) = match answer {
-                Some(number) => ("hello answer", number.to_string()),
-                None => ("hello", "-".into()),
+        let (hello, behind) = (replay.hello, replay.hello + replay.log.len());
+        for (index, sent) in replay.sent.iter().enumerate() {
+            let position = replay.log.iter().chain(&replay.prompts).nth(index.wrapping_sub(hello));
+            let name = position.map_or("-".into(), |position| seen.name(*position));
+            let answer = seen
+                .answer
+                .filter(|_| index + 1 == hello)
+                .map(|number| number.to_string());
+            let what = match position {
+                Some(_) if index >= behind => "prompt",
+                Some(position) if replay.open.contains(position) => "open prompt",
+                Some(_) => "",
+                None if answer.is_some() => "hello answer",
+                None => "hello",
             };
+            let name = answer.unwrap_or(name);
             writeln!(out, "  {what:12}  {name:>4}  {}", sent.show(usize::MAX))?;
-        }
-        for (what, list) in [("", &replay.log), ("prompt", &replay.prompts)] {
-            for (position, sent) in list {
-                let is_open = what.is_empty() && replay.open.contains(position);
-                let what = if is_open { "open prompt" } else { what };
-                writeln!(
-                    out,
-                    "  {what:12}  {:>4}  {}",
-                    seen.name(*position),
-                    sent.show(usize::MAX)
-                )?;
-            }
         }
     }
     Ok(true)

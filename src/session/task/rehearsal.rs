@@ -81,12 +81,14 @@ pub enum Refresh {
 /// What a page is sent before live messages.
 #[derive(Debug, Default)]
 pub struct Replay {
-    /// What it needs to say its hello, and then the recorded answer to that.
-    pub hello: Vec<Sent>,
-    /// The messages from the replay log, with their positions.
-    pub log: Vec<(u64, Sent)>,
-    /// Open prompts from before those, with their positions.
-    pub prompts: Vec<(u64, Sent)>,
+    /// How many messages it needs to say its hello, and has as the recorded answer to that; they come first.
+    pub hello: usize,
+    /// The positions of the messages from the replay log, which come then.
+    pub log: Vec<u64>,
+    /// The positions of open prompts from before those, which come last.
+    pub prompts: Vec<u64>,
+    /// All of them, where they are wanted.
+    pub sent: Vec<Sent>,
     /// The positions of all prompts that are open.
     pub open: Vec<u64>,
     /// Whether a turn runs.
@@ -268,8 +270,8 @@ impl Rehearsal {
         Some(replaced(payload, rule.id_span(payload)?, id.as_bytes()))
     }
 
-    /// What a page would get that is loaded now and says the hello that was said last.
-    pub fn refresh(&self, now: Instant) -> Refresh {
+    /// What a page would get that is loaded now and says the hello that was said last; with `all`, the messages too.
+    pub fn refresh(&self, now: Instant, all: bool) -> Refresh {
         // of a copy, so that it does not happen
         let mut core = self.task.core.clone();
         if self.task.over || (core.is_attached() && is_over(&mut core, now)) {
@@ -282,7 +284,12 @@ impl Rehearsal {
         };
         // who has to say hello first is shown what it needs for that
         let pending = self.task.route.profile.has(Role::Hello) && !needs_first_message(&self.task.route);
-        let head = if pending { core.challenge().to_vec() } else { Vec::new() };
+        let mut head = Vec::new();
+        // no message, but with it there is a head in any case
+        frame::write(&mut head, Opcode::Pong, &[], None);
+        if pending {
+            head.extend_from_slice(core.challenge());
+        }
         let newcomer = Newcomer {
             since: now,
             facts: PageFacts {
@@ -296,17 +303,21 @@ impl Rehearsal {
         match core.attach(now, newcomer) {
             Admission::Attached(it) => {
                 replay.gap = it.gap;
-                let positions = core.log().positions(it.from);
-                let before = core.open_prompts().map(|prompt| prompt.mark.position + 1);
-                let before: Vec<u64> = before.filter(|position| *position <= it.from.position).collect();
-                let before = if core.end().is_some() { Vec::new() } else { before };
-                let (mut sent, _) = sent_to_page(&mut core, now);
-                // in this order
-                let prompts = sent.split_off(sent.len().saturating_sub(before.len()));
-                let log = sent.split_off(sent.len().saturating_sub(positions.len()));
-                replay.prompts = before.into_iter().zip(prompts).collect();
-                replay.log = positions.into_iter().zip(log).collect();
-                replay.hello = sent;
+                replay.log = core.log().positions(it.from);
+                if core.end().is_none() {
+                    let before = core.open_prompts().map(|prompt| prompt.mark.position + 1);
+                    replay.prompts = before.filter(|position| *position <= it.from.position).collect();
+                }
+                if all {
+                    replay.sent = sent_to_page(&mut core, now).0;
+                    let behind = replay.log.len() + replay.prompts.len();
+                    replay.hello = replay.sent.len().saturating_sub(behind);
+                } else {
+                    // to make the messages of every refresh at every message would take long
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    core.slices(now, &mut slices);
+                    replay.hello = messages(&slices[0], Sender::Server).0.len();
+                }
                 Refresh::Replay(replay)
             }
             Admission::Refused(_, close) => Refresh::Refused(close.code),
