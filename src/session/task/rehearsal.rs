@@ -3,8 +3,11 @@
 //! Its sockets stay silent. What they would bring is handed to the task, what they would be sent is taken from it, and
 //! the time is the capture's. So nothing is decided here: what comes of a message is what came of it in the task.
 
+mod refresh;
+mod wire;
+
 use std::collections::HashMap;
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
@@ -12,21 +15,24 @@ use std::time::Instant;
 use tokio::net::UnixStream;
 use tokio_util::task::TaskTracker;
 
+use super::SessionTask;
 use super::hello::replaced;
-use super::{SLICES, SessionTask};
 use crate::capture::Event;
 use crate::config::Route;
-use crate::core::cause::{Cause, PageFacts, Parting};
+use crate::core::cause::{Cause, Parting};
 use crate::core::close::{self, Close};
 use crate::core::frame::{self, Opcode, Sender};
-use crate::core::session::{Admission, Newcomer, Session, UpstreamEnd};
+use crate::core::session::{Session, UpstreamEnd};
 use crate::profile::{Kind, Message, Role, Side, State};
 use crate::session::attach::Attach;
 use crate::session::browser::Browser;
-use crate::session::page::kind;
 use crate::session::policy::{first_is_hello, needs_first_message, policy};
 use crate::session::registry::Sessions;
 use crate::transport::socket::Socket;
+use wire::{messages, sent_to_page};
+
+pub use refresh::{Refresh, Replay};
+pub use wire::Sent;
 
 /// See the module. It needs a tokio runtime, whose tasks are to run between two steps.
 pub struct Rehearsal {
@@ -56,45 +62,6 @@ pub struct Outcome {
     pub page: Vec<Sent>,
     /// Where it stands in the replay log, if it does.
     pub position: Option<u64>,
-}
-
-/// A message that is sent to somebody.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
-    /// Text or binary.
-    pub kind: Kind,
-    /// In clear.
-    pub payload: Vec<u8>,
-}
-
-/// What a page would get that is loaded now.
-#[derive(Debug)]
-pub enum Refresh {
-    /// Nothing of this session, which ends with its page.
-    Over,
-    /// A close with this code.
-    Refused(Option<u16>),
-    /// This.
-    Replay(Replay),
-}
-
-/// What a page is sent before live messages.
-#[derive(Debug, Default)]
-pub struct Replay {
-    /// How many messages it needs to say its hello, and has as the recorded answer to that; they come first.
-    pub hello: usize,
-    /// The positions of the messages from the replay log, which come then.
-    pub log: Vec<u64>,
-    /// The positions of open prompts from before those, which come last.
-    pub prompts: Vec<u64>,
-    /// All of them, where they are wanted.
-    pub sent: Vec<Sent>,
-    /// The positions of all prompts that are open.
-    pub open: Vec<u64>,
-    /// Whether a turn runs.
-    pub running: bool,
-    /// How many messages it should have been sent and are not retained.
-    pub gap: u64,
 }
 
 impl Rehearsal {
@@ -270,61 +237,6 @@ impl Rehearsal {
         Some(replaced(payload, rule.id_span(payload)?, id.as_bytes()))
     }
 
-    /// What a page would get that is loaded now and says the hello that was said last; with `all`, the messages too.
-    pub fn refresh(&self, now: Instant, all: bool) -> Refresh {
-        // of a copy, so that it does not happen
-        let mut core = self.task.core.clone();
-        if self.task.over || (core.is_attached() && is_over(&mut core, now)) {
-            return Refresh::Over;
-        }
-        let mut replay = Replay {
-            open: core.open_prompts().map(|prompt| prompt.mark.position + 1).collect(),
-            running: core.is_running(),
-            ..Replay::default()
-        };
-        // who has to say hello first is shown what it needs for that
-        let pending = self.task.route.profile.has(Role::Hello) && !needs_first_message(&self.task.route);
-        let mut head = Vec::new();
-        // no message, but with it there is a head in any case
-        frame::write(&mut head, Opcode::Pong, &[], None);
-        if pending {
-            head.extend_from_slice(core.challenge());
-        }
-        let newcomer = Newcomer {
-            since: now,
-            facts: PageFacts {
-                seen: true,
-                rerequested: true,
-                last_request: Some(now),
-            },
-            answer: self.task.changed_answer(self.hello_id.as_deref()),
-            head,
-        };
-        match core.attach(now, newcomer) {
-            Admission::Attached(it) => {
-                replay.gap = it.gap;
-                replay.log = core.log().positions(it.from);
-                if core.end().is_none() {
-                    let before = core.open_prompts().map(|prompt| prompt.mark.position + 1);
-                    replay.prompts = before.filter(|position| *position <= it.from.position).collect();
-                }
-                if all {
-                    replay.sent = sent_to_page(&mut core, now).0;
-                    let behind = replay.log.len() + replay.prompts.len();
-                    replay.hello = replay.sent.len().saturating_sub(behind);
-                } else {
-                    // to make the messages of every refresh at every message would take long
-                    let mut slices = [IoSlice::new(&[]); SLICES];
-                    core.slices(now, &mut slices);
-                    replay.hello = messages(&slices[0], Sender::Server).0.len();
-                }
-                Refresh::Replay(replay)
-            }
-            Admission::Refused(_, close) => Refresh::Refused(close.code),
-            Admission::OnPurpose(..) => Refresh::Over,
-        }
-    }
-
     /// What is due by now, mail included.
     fn pass_time(&mut self, now: Instant) {
         self.task.fire(now);
@@ -354,55 +266,6 @@ impl Rehearsal {
     }
 }
 
-/// Whether the session is over when its page reloads.
-fn is_over(core: &mut Session, now: Instant) -> bool {
-    let (epoch, parting) = (core.epoch(), Parting::Closed(Some(close::GOING_AWAY)));
-    core.detach(now, epoch, parting).is_none_or(|departure| departure.over)
-}
-
 fn close_code(code: u16) -> Option<u16> {
     (code != close::NO_CODE).then_some(code)
-}
-
-/// Sends the attached page all that it is to be sent: messages, and the payloads of pings.
-fn sent_to_page(core: &mut Session, now: Instant) -> (Vec<Sent>, Vec<Vec<u8>>) {
-    let mut wire = Vec::new();
-    loop {
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let count = core.slices(now, &mut slices);
-        let before = wire.len();
-        slices[..count].iter().for_each(|slice| wire.extend_from_slice(slice));
-        let written = wire.len() - before;
-        if written == 0 {
-            return messages(&wire, Sender::Server);
-        }
-        core.wrote(now, written);
-    }
-}
-
-/// The messages in whole frames, and the payloads of the pings among them.
-fn messages(mut wire: &[u8], sender: Sender) -> (Vec<Sent>, Vec<Vec<u8>>) {
-    let (mut sent, mut pings, mut payload) = (Vec::new(), Vec::new(), Vec::new());
-    let mut of_kind = Kind::Text;
-    while let Ok(Some(header)) = frame::parse(wire, sender) {
-        let (frame, later) = wire.split_at(header.total() as usize);
-        let mut body = frame[header.size..].to_vec();
-        frame::apply_mask(&mut body, header.mask.unwrap_or_default(), 0);
-        wire = later;
-        match header.opcode {
-            Opcode::Ping => pings.push(body),
-            opcode if opcode.is_control() => {}
-            opcode => {
-                if opcode != Opcode::Continuation {
-                    of_kind = kind(frame);
-                }
-                payload.append(&mut body);
-                if header.fin {
-                    let payload = std::mem::take(&mut payload);
-                    sent.push(Sent { kind: of_kind, payload });
-                }
-            }
-        }
-    }
-    (sent, pings)
 }
