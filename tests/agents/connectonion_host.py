@@ -9,7 +9,7 @@ Each WebSocket that comes appends a line to `sockets`. Prints `listening 127.0.0
 accepts connections. A prompt makes the model run a tool, which appends its command to `effects` in the
 scratch folder; a command whose last word starts with `slow-` then takes until a file of that name is there.
 A prompt that starts with `ask-` makes it ask the person instead, one that starts with `plan-` has a plan
-reviewed, by the framework's own tools.
+reviewed, by the framework's own tools; one that starts with `steps-` has the tool run three times.
 """
 
 import os
@@ -53,7 +53,8 @@ def main() -> None:
             usage = TokenUsage()
             prompt = next(m["content"] for m in reversed(messages) if m["role"] == "user")
             call = None
-            if last["role"] != "tool":
+            runs = len([m for m in messages if m["role"] == "tool"])
+            if last["role"] != "tool" or (prompt.startswith("steps-") and runs < 3):
                 if prompt.startswith("ask-"):
                     call = ("ask_user", {"question": prompt, "options": ["yes", "no"]})
                 elif prompt.startswith("plan-"):

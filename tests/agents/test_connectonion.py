@@ -1,6 +1,7 @@
 """ConnectOnion, unmodified, behind sessmux: the page reloads while a tool waits for approval."""
 
 import json
+import re
 import time
 import uuid
 
@@ -125,6 +126,56 @@ def test_pending_approval_survives(host, browser, leave, tag):
     assert f"ran make {tag}" in output["result"]
     assert host.effects().count(f"make {tag}") == 1
     assert host.sockets() == before + 1
+
+
+def test_reload_before_the_approval_comes(host, mux, browser, tag):
+    """All of the turn up to its approval comes while nobody is there; the next page sees it, once."""
+    page = open_page(browser, host, tag)
+    page.send({"type": "INPUT", "input_id": uuid.uuid4().hex, "prompt": tag})
+    page.close(1001)
+
+    def loaded():
+        """A page that found the approval in its replay, and not live."""
+        page = open_page(browser, host, tag)
+        seen = page.until("approval_needed")
+        attached = [line for line in mux.lines if " attach " in line][-1]
+        # superseded states are among these, but are not sent
+        if int(re.search(r"replay=(\d+)", attached)[1]) >= len(seen):
+            return page, seen
+        page.close(1001)
+        return None
+
+    page, seen = wait_until("the approval came while nobody was there", loaded)
+    assert [m["type"] for m in seen].count("user_input") == 1
+    assert len({(m["type"], m.get("id")) for m in seen}) == len(seen), "none comes twice"
+    approve(page, seen[-1])
+    assert host.effects().count(f"make {tag}") == 1
+
+
+def test_more_than_ten_events_in_the_gap(host, browser, tag):
+    """The agent works on for several steps; the next page sees each of them, in order and once."""
+    steps = f"steps-{tag}"
+    page = open_page(browser, host, tag)
+    asked = prompt(page, steps)
+    page.send({"type": "APPROVAL_RESPONSE", "approved": True, "scope": "session", "request_id": asked["id"]})
+    page.close(1001)
+    wait_until("all steps are done", lambda: host.effects().count(f"make {steps}") == 3)
+    page = open_page(browser, host, tag)
+    seen = page.until("OUTPUT")
+    assert len(seen) > 10
+    assert [m["type"] for m in seen if m["type"] in ("tool_call", "tool_result")] == ["tool_call", "tool_result"] * 3
+    ids = [(m["type"], m["id"]) for m in seen if "id" in m]
+    assert len(set(ids)) == len(ids)
+
+
+def test_asking_for_the_status_answers_nothing(host, browser, tag):
+    """Up to 0.9.2 the server itself would take it for the person's answer, and reject the tool."""
+    page = open_page(browser, host, tag)
+    asked = prompt(page, tag)
+    page.send({"type": "SESSION_STATUS", "session": {"session_id": tag}})
+    assert page.until("SESSION_STATUS")[-1] == {"type": "SESSION_STATUS", "session_id": tag, "status": "executing"}
+    approve(page, asked)
+    assert host.effects().count(f"make {tag}") == 1
 
 
 def test_three_reloads_in_a_row_then_the_next_turn(host, browser, tag):
