@@ -408,3 +408,29 @@ async fn an_echo_goes_upstream_and_is_shown_to_pages_between_messages() {
     }
     expected(got);
 }
+
+#[tokio::test]
+async fn a_conversation_that_is_over_ends_with_its_page() {
+    for (from, client) in [("client", true), ("server", false)] {
+        let mut agent = Agent::start().await;
+        let rules = format!("[[rule]]\nfrom = \"{from}\"\nwhen = {{ \"/close\" = true }}\nrole = \"end\"\n");
+        let route = with_rules(&agent, &rules);
+        let (proxy, mut page, mut server) = session(route, &mut agent).await;
+        let over = r#"{"close":true}"#;
+        if client {
+            page.send(over).await;
+            assert_eq!(server.text().await, over);
+        } else {
+            server.send(over).await;
+            assert_eq!(page.text().await, over);
+        }
+        // until then all is as it was
+        server.send("rest").await;
+        assert_eq!(page.text().await, "rest");
+        page.leave().await;
+        assert_eq!(server.close_code().await, Some(1001), "{from}");
+        let mut page = proxy.page("/ws?s=1").await;
+        agent.connection().await.send("anew").await;
+        assert_eq!(page.text().await, "anew");
+    }
+}

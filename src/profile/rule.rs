@@ -113,11 +113,13 @@ pub enum Role {
     TurnStart,
     /// The turn is over.
     TurnEnd,
+    /// The conversation is over: the session ends when its page leaves.
+    End,
 }
 
 impl Role {
     /// Every role with its name and whose messages may have it; `None` is either side's.
-    pub const ALL: [(&'static str, Self, Option<Side>); 17] = [
+    pub const ALL: [(&'static str, Self, Option<Side>); 18] = [
         ("hello", Self::Hello, Some(Side::Client)),
         ("hello-answer", Self::HelloAnswer, Some(Side::Server)),
         ("hello-refused", Self::HelloRefused, Some(Side::Server)),
@@ -135,13 +137,14 @@ impl Role {
         ("prompt-end", Self::PromptEnd, Some(Side::Server)),
         ("turn-start", Self::TurnStart, None),
         ("turn-end", Self::TurnEnd, Some(Side::Server)),
+        ("end", Self::End, None),
     ];
 
     /// Whether messages of this role may name what they are about.
     pub fn has_id(self) -> bool {
         !matches!(
             self,
-            Self::Heartbeat | Self::Local | Self::Ignore | Self::Tunnel | Self::Once | Self::Echo
+            Self::Heartbeat | Self::Local | Self::Ignore | Self::Tunnel | Self::Once | Self::Echo | Self::End
         )
     }
 

@@ -176,6 +176,20 @@ def test_an_unknown_session_is_refused_as_by_the_server(host, browser, tag):
     assert (closed.code, closed.reason) == (1002, "Session not found")
 
 
+def test_a_page_that_hangs_up_is_not_waited_for(host, browser, tag):
+    """The server hears no more on this socket: the next load has another, and the conversation goes on there."""
+    path, opened = host.session(tag), host.noted("opened")
+    page = load(browser, path)
+    ask(page, tag)
+    assert turn(page) == whole(tag)
+    page.send({"close": True})
+    page.close(1001)
+    page = load(browser, path)
+    ask(page, "next")
+    assert turn(page) == whole("next")
+    assert host.noted("opened") == opened + 2
+
+
 def test_straight_a_reload_closes_the_live_connection(host, tag, tmp_path):
     """The turn is cut off: nobody hears its end, not even the session's history."""
     browser, path, gate = Browser(host.port), host.session(tag), tmp_path / "gate"

@@ -7,7 +7,7 @@ import pytest
 
 from conftest import python, sessmux
 from notebook import BINARY, Notebook, is_a, output
-from page import TIMEOUT, Browser
+from page import TIMEOUT, Browser, Refused
 from processes import Server, wait_until
 
 TOKEN = "of-the-tests"
@@ -169,11 +169,15 @@ def test_input_that_nobody_waits_for_is_not_shown(host, browser, kernel, protoco
 
 
 def test_a_page_is_told_that_its_kernel_is_gone(host, browser, kernel, protocol):
-    """The server says so, and leaves the socket open; sessmux does the same."""
+    """The server says so, and leaves the socket open; so does sessmux, and the next load hears from the server itself."""
     notebook = load(browser, kernel, protocol)
     notebook.done(notebook.greeting)
     host.rest("DELETE", f"/api/kernels/{kernel}")
     assert notebook.until("shutdown_reply")[-1]["content"]["restart"] is False
+    notebook.reload()
+    with pytest.raises(Refused) as refused:
+        load(browser, kernel, protocol)
+    assert refused.value.status == 404
 
 
 @pytest.mark.parametrize("same", [False, True], ids=["new session id", "same session id"])

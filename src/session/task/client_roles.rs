@@ -82,6 +82,10 @@ impl SessionTask {
                     self.core.echo(wire);
                 }
             }
+            Some(Role::End) => {
+                self.forward(message, is_hello);
+                self.conversation_over(now);
+            }
             Some(Role::TurnStart) => {
                 self.request(rule, message, &text, is_hello);
                 self.core.turn_started(now);
@@ -106,6 +110,12 @@ impl SessionTask {
             }
             _ => self.forward(message, is_hello),
         }
+    }
+
+    /// The page or the server has said that nothing follows: nobody comes back to this.
+    pub(super) fn conversation_over(&mut self, now: Instant) {
+        self.core.turn_ended(now);
+        self.core.stay_one_to_one();
     }
 
     /// Whether no hello may reach the server that sessmux has not verified: those that name another's session are refused.

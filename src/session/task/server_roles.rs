@@ -82,6 +82,7 @@ impl SessionTask {
             Role::Ignore => return false,
             Role::TurnStart => self.core.turn_started(now),
             Role::TurnEnd => self.core.turn_ended(now),
+            Role::End => self.conversation_over(now),
             Role::Latest => self
                 .core
                 .latest(&format!("{}:{}", rule.number, rule.id_of(&text).unwrap_or_default())),
