@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Proxy, route};
+use common::{Proxy, config, route};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use sessmux::config::{Config, KeySource, PathPattern};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -122,12 +122,8 @@ fn reattach(criterion: &mut Criterion) {
         let mut kept = route(agent, session());
         kept.log_bytes = 8 << 20;
         let config = Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            upstream: fresh.upstream.clone(),
-            public_origins: Vec::new(),
-            allow_origins: Vec::new(),
-            record: None,
-            routes: vec![Arc::new(fresh), Arc::new(kept)],
+            routes: vec![Arc::new(fresh.clone()), Arc::new(kept)],
+            ..config(fresh)
         };
         (agent, Proxy::with(config).await)
     });

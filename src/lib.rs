@@ -7,13 +7,14 @@
 //!
 //! ```text
 //! main, cli                 start-up, commands, exit codes
-//!   server, demo, rehearse  listener, HTTP, upgrade, gate / demo agent / captures run through profiles
+//!   server, admin, demo     listener, HTTP, upgrade, gate / health and metrics / demo agent
+//!   rehearse                captures run through profiles
 //!     session               registry and the task that owns a session
 //!       capture             recordings of live traffic
 //!       transport           dial, frames <-> sockets
 //!       profile             rules -> roles (pure)
 //!       core                the state machine (pure)
-//! config, shutdown          leaves that those above may use; core and profile use neither
+//! config, metrics, shutdown leaves that those above may use; core and profile use neither
 //! ```
 //!
 //! # The way of a request
@@ -50,12 +51,15 @@
 //!
 //! [`config`] makes one validated [`config::Config`] from defaults, a TOML file, the environment and flags. [`profile`]
 //! gives messages their roles by rules. [`capture`] records live traffic beside the relay, and [`rehearse`] runs such a
-//! recording through a profile, with the very task that a live session has. [`demo`] is the agent of `sessmux demo`. [`shutdown`] tells when to stop.
+//! recording through a profile, with the very task that a live session has. [`demo`] is the agent of `sessmux demo`. [`metrics`] counts, and
+//! [`admin`] tells an operator. [`shutdown`] tells when to stop.
 
+pub mod admin;
 pub mod capture;
 pub mod config;
 pub mod core;
 pub mod demo;
+pub mod metrics;
 pub mod profile;
 pub mod rehearse;
 pub mod server;

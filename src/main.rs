@@ -3,17 +3,18 @@
 mod cli;
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::error::ErrorKind;
+use sessmux::admin::Admin;
 use sessmux::capture::{Recorder, Recording, recorder};
 use sessmux::config::{Config, ConfigError, ConfigErrors, Route};
 use sessmux::profile::{BUILT_IN, built_in};
 use sessmux::server::Server;
 use sessmux::{demo, rehearse, shutdown};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command, LogFormat, Logs, ProfilesCommand};
@@ -56,12 +57,17 @@ fn main() -> ExitCode {
             ..
         }) => test_profile(&profile, &capture, at),
         Some(Command::Profiles { name, .. }) => profiles(name.as_deref()),
-        Some(Command::Demo { listen }) => serve(listen, async move { demo::run(listen, shutdown::on_signal()?).await }),
+        Some(Command::Demo { listen }) => serve(async move {
+            let running = async move { demo::run(listen, shutdown::on_signal()?).await };
+            running
+                .await
+                .map_err(|error| Unavailable::new("listen", &listen, error))
+        }),
         None => match cli.settings.load() {
             Ok(config) => match record(&config) {
                 Ok(recording) => {
                     let recorder = recording.as_ref().map(Recording::recorder);
-                    let code = serve(config.listen, run(config, recorder));
+                    let code = serve(run(config, recorder));
                     recording.map(Recording::finish);
                     code
                 }
@@ -154,20 +160,59 @@ fn refuse(error: &ConfigErrors) -> ExitCode {
     USAGE.into()
 }
 
+/// Why nothing is served.
+struct Unavailable {
+    field: &'static str,
+    value: String,
+    reason: std::io::Error,
+}
+
+impl Unavailable {
+    fn new(field: &'static str, value: &impl ToString, reason: std::io::Error) -> Self {
+        let value = value.to_string();
+        Self { field, value, reason }
+    }
+}
+
 /// Runs the proxy until a signal.
-async fn run(config: Config, recorder: Option<Recorder>) -> std::io::Result<()> {
-    let (upstream, warnings) = (config.upstream.to_string(), config.warnings());
-    let server = Server::bind_recorded(config, recorder).await?;
-    let stop = shutdown::on_signal()?;
-    tracing::info!("listening on http://{}, upstream {upstream}", server.local_addr()?);
+async fn run(config: Config, recorder: Option<Recorder>) -> Result<(), Unavailable> {
+    let (listen, upstream, warnings) = (config.listen, config.upstream.to_string(), config.warnings());
+    let admin = config.admin.clone();
+    let no_listener = |error| Unavailable::new("listen", &listen, error);
+    let server = Server::bind_recorded(config, recorder).await.map_err(no_listener)?;
+    let stop = shutdown::on_signal().map_err(no_listener)?;
+    let admin = match admin {
+        Some(address) => {
+            let bound = Admin::bind(&address, server.metrics(), stop.clone()).await;
+            Some(bound.map_err(|error| Unavailable::new("admin", &address, error))?)
+        }
+        None => None,
+    };
+    let address = server.local_addr().map_err(no_listener)?;
+    tracing::info!("listening on http://{address}, upstream {upstream}");
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    server.run(stop).await;
+    // it tells of the stopping to its end
+    let stopped = CancellationToken::new();
+    let asked = async {
+        if let Some(admin) = admin {
+            match admin.local_addr() {
+                Some(address) => tracing::info!("admin on http://{address}"),
+                None => tracing::debug!("admin on its socket"),
+            }
+            admin.run(stopped.clone()).await;
+        }
+    };
+    let served = async {
+        server.run(stop).await;
+        stopped.cancel();
+    };
+    tokio::join!(served, asked);
     Ok(())
 }
 
-fn serve(listen: SocketAddr, serving: impl Future<Output = std::io::Result<()>>) -> ExitCode {
+fn serve(serving: impl Future<Output = Result<(), Unavailable>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -177,8 +222,8 @@ fn serve(listen: SocketAddr, serving: impl Future<Output = std::io::Result<()>>)
     };
     match runtime.block_on(serving) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("listen = \"{listen}\": {error}");
+        Err(Unavailable { field, value, reason }) => {
+            eprintln!("{field} = {value:?}: {reason}");
             UNAVAILABLE.into()
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches};
-use sessmux::config::{Config, ConfigErrors, Flags, Foreign, Overflow, ReplayMode, Upstream};
+use sessmux::config::{Admin, Config, ConfigErrors, Flags, Foreign, Overflow, ReplayMode, Upstream};
 
 /// Loads a file with variables and flags given here, whatever the environment of the tests is.
 fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Result<Config, ConfigErrors> {
@@ -267,6 +267,30 @@ fn risky_settings_are_warned_of() {
     assert!(warnings(&["--grace", "0"]).contains("route /{*rest}: grace"));
     assert!(warnings(&["--replay-refresh", "missed"]).contains("replay_refresh"));
     assert_eq!(warnings(&["--acks", "false", "--replay-blip", "missed"]), "");
+}
+
+#[test]
+fn where_the_admin_surface_listens() {
+    let upstream = ["--upstream", "http://127.0.0.1:8000"];
+    assert_eq!(load(None, &[], &upstream).unwrap().admin, None);
+    for (text, shown) in [("127.0.0.1:9090", "127.0.0.1:9090"), ("unix:a.sock", "unix:a.sock")] {
+        let config = load(None, &[], &[&upstream[..], &["--admin", text]].concat()).unwrap();
+        assert!(config.to_string().contains(&format!("admin = {shown}\n")), "{config}");
+    }
+    let file = fixture("valid/everything.toml");
+    let config = load(Some(&file), &[], &[]).unwrap();
+    assert_eq!(
+        config.admin,
+        Some(Admin::Unix(fixture("valid/admin.sock"))),
+        "relative to the file"
+    );
+    for text in ["9090", "localhost:9090", "unix:"] {
+        let error = load(None, &[], &[&upstream[..], &["--admin", text]].concat()).unwrap_err();
+        assert!(
+            error.to_string().starts_with(&format!("--admin = \"{text}\": ")),
+            "{error}"
+        );
+    }
 }
 
 #[test]

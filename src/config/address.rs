@@ -1,6 +1,7 @@
 //! Addresses: agent servers and origins.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -13,6 +14,39 @@ pub enum Upstream {
     Tcp(String),
     /// `unix:PATH`.
     Unix(PathBuf),
+}
+
+/// Where the admin surface listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admin {
+    /// `ADDRESS:PORT`.
+    Tcp(SocketAddr),
+    /// `unix:PATH`; the file is its owner's alone.
+    Unix(PathBuf),
+}
+
+impl FromStr for Admin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err("lacks the socket's path".into()),
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text
+                .parse()
+                .map(Self::Tcp)
+                .map_err(|_| "is not unix:PATH, nor ADDRESS:PORT with an IP address, such as 127.0.0.1:9090".into()),
+        }
+    }
+}
+
+impl fmt::Display for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// `scheme://host[:port]`, lower case, the scheme's default port made explicit.

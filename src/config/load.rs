@@ -8,7 +8,9 @@ use std::{fs, io};
 
 use super::file::File;
 use super::settings::{Given, Layer, Place};
-use super::{Bind, Config, ConfigError, ConfigErrors, Flags, KeyPart, KeySource, Origin, PathPattern, Route, Upstream};
+use super::{
+    Admin, Bind, Config, ConfigError, ConfigErrors, Flags, KeyPart, KeySource, Origin, PathPattern, Route, Upstream,
+};
 use super::{check, units, values};
 use crate::profile::{BUILT_IN, Profile, Role, built_in};
 
@@ -28,6 +30,7 @@ impl Config {
             upstream,
             public_origins: Vec::new(),
             allow_origins: Vec::new(),
+            admin: None,
             record: None,
             routes: vec![Arc::new(route)],
         }
@@ -98,6 +101,7 @@ impl Loader {
         let upstream = self.upstream(&defaults);
         let public_origins = self.values(&defaults, "public_origin", str::parse::<Origin>);
         let allow_origins = self.values(&defaults, "allow_origin", str::parse::<Origin>);
+        let admin = self.admin(&defaults);
         let record = first(&defaults, "record").and_then(|given| {
             let path = given.values.first()?;
             Some(self.relative(given.place, Path::new(path)))
@@ -116,6 +120,7 @@ impl Loader {
             upstream,
             public_origins: public_origins.unwrap_or_default(),
             allow_origins: allow_origins.unwrap_or_default(),
+            admin,
             record,
             routes,
         }
@@ -206,6 +211,15 @@ impl Loader {
             Some(upstream) => upstream,
             None => Upstream::Tcp(String::new()),
         }
+    }
+
+    fn admin(&mut self, layers: &[&Layer]) -> Option<Admin> {
+        let given = first(layers, "admin")?;
+        let admin = self.parsed("admin", given, &str::parse::<Admin>).pop()?;
+        Some(match admin {
+            Admin::Unix(path) => Admin::Unix(self.relative(given.place, &path)),
+            Admin::Tcp(_) => admin,
+        })
     }
 
     fn profile(&mut self, layers: &[&Layer]) -> Profile {

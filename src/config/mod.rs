@@ -27,7 +27,7 @@ use std::time::Duration;
 pub use crate::core::{Overflow, ReplayMode};
 use crate::profile::Profile;
 
-pub use address::{Origin, Upstream};
+pub use address::{Admin, Origin, Upstream};
 pub use bind::{AuthUrl, Bind};
 pub use error::{ConfigError, ConfigErrors};
 pub use flags::Flags;
@@ -45,6 +45,8 @@ pub struct Config {
     pub public_origins: Vec<Origin>,
     /// Foreign origins that may open WebSockets, compared exactly.
     pub allow_origins: Vec<Origin>,
+    /// Where the admin surface listens, if it does.
+    pub admin: Option<Admin>,
     /// Where live traffic is recorded, if it is.
     pub record: Option<PathBuf>,
     /// WebSocket routes; the first whose pattern matches serves a request. Never empty: without

@@ -13,6 +13,9 @@ impl fmt::Display for Config {
         for origin in &self.allow_origins {
             writeln!(f, "allow_origin = {origin}")?;
         }
+        if let Some(admin) = &self.admin {
+            writeln!(f, "admin = {admin}")?;
+        }
         if let Some(file) = &self.record {
             writeln!(f, "record = {}", file.display())?;
         }

@@ -32,7 +32,7 @@ pub(super) enum Scope {
 }
 
 /// Every setting there is.
-pub(super) static SETTINGS: [Setting; 23] = {
+pub(super) static SETTINGS: [Setting; 24] = {
     use Scope::{Both, Global, Route};
     [
         one(
@@ -108,6 +108,7 @@ pub(super) static SETTINGS: [Setting; 23] = {
         one("auth_subject", "auth-subject", Both, "HEADER", AUTH_SUBJECT),
         one("foreign", "foreign", Both, "POLICY", FOREIGN),
         one("subprotocol", "subprotocol", Both, "NAME", SUBPROTOCOL),
+        one("admin", "admin", Global, "ADDRESS", ADMIN),
         one("record", "record", Global, "FILE", RECORD),
     ]
 };
@@ -129,6 +130,7 @@ const AUTH_REQUEST: &str =
     "Who is asked, by a GET with the client's headers, for bind = auth_request: http://HOST[:PORT]/PATH";
 const AUTH_SUBJECT: &str = "The header of its answer that says who the client is";
 const FOREIGN: &str = "Whoever names another's session: separate (has one of their own) or refuse [default: separate]";
+const ADMIN: &str = "Where metrics and health are asked for: unix:PATH or ADDRESS:PORT";
 const RECORD: &str =
     "Record every message, secrets included, in this file, to write a profile by: sessmux profiles test";
 const SUBPROTOCOL: &str = "The subprotocol that a route with a first: key answers with";

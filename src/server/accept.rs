@@ -18,6 +18,7 @@ use super::hold::{Hold, Talk, Wire};
 use super::request::{Peer, Shared};
 use crate::capture::Recorder;
 use crate::config::Config;
+use crate::metrics::{Metrics, Rule};
 use crate::transport::socket::Socket;
 
 /// Connections that may wait to be accepted.
@@ -79,6 +80,12 @@ impl Server {
         self.listener.local_addr()
     }
 
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.shared.metrics)
+    }
+
     /// Serves until `shutdown`; then tells pages to come back, closes upstreams in order, and returns when all have
     /// ended, within 5 s.
     pub async fn run(self, shutdown: CancellationToken) {
@@ -122,7 +129,7 @@ async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, shut
     }
     let wire = Arc::new(Wire::default());
     let io = TokioIo::new(Hold::new(Socket::Tcp(stream), Arc::clone(&wire)));
-    let talk = Arc::clone(&wire);
+    let (talk, metrics) = (Arc::clone(&wire), Arc::clone(&shared.metrics));
     let service = service_fn(move |request| {
         let (shared, peer) = (
             Arc::clone(&shared),
@@ -149,19 +156,24 @@ async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, shut
         }
     };
     if let Err(error) = ended {
-        report(address, &error, talk.talk());
+        report(address, &error, talk.talk(), &metrics);
     }
 }
 
 /// A client that broke the protocol or let us wait has its line; one that left is its own affair.
-fn report(client: SocketAddr, error: &hyper::Error, talk: Talk) {
+fn report(client: SocketAddr, error: &hyper::Error, talk: Talk, metrics: &Metrics) {
     match talk {
         _ if error.is_parse() => {
             let max_head = error.is_parse_too_large().then_some(MAX_HEAD);
+            metrics.refused(max_head.map_or(Rule::Request, |_| Rule::MaxHead));
             tracing::info!(%client, cause = %error, max_head, "bad request");
         }
-        Talk::Silent if error.is_timeout() => tracing::info!(%client, cause = "no request within 5 s", "closed"),
+        Talk::Silent if error.is_timeout() => {
+            metrics.refused(Rule::HeadTimeout);
+            tracing::info!(%client, cause = "no request within 5 s", "closed");
+        }
         Talk::Heard if error.is_timeout() => {
+            metrics.refused(Rule::HeadTimeout);
             tracing::info!(%client, cause = "a request head that was not whole within 5 s", "closed");
         }
         _ => {

@@ -13,6 +13,7 @@ use super::newcomer::{Newcomer, after_accept};
 use crate::config::Foreign;
 use crate::core::close::{self, Close};
 use crate::core::proofs::Proof;
+use crate::metrics;
 use crate::profile::{Message, Role, Rule, Side, Signer, State};
 use crate::session::attach::Attach;
 use crate::session::mailbox::Mail;
@@ -60,6 +61,7 @@ impl Newcomer {
                         attach.proof = Some(proof);
                     }
                     Err(cause) => {
+                        self.shared.metrics.refused(metrics::Rule::Hello);
                         tracing::warn!(client = %self.address, route = %self.route.path.text, %cause, "unproved hello");
                         if self.route.foreign == Foreign::Refuse {
                             let close = Close::new(close::REFUSED, "the hello proves nobody");

@@ -20,6 +20,7 @@ use super::request::Shared;
 use super::upgrade::{accepted, refused};
 use crate::config::{Captures, Foreign, Route};
 use crate::core::close::{self, Close};
+use crate::metrics::Rule;
 use crate::profile::Role;
 use crate::session::attach::Attach;
 use crate::session::browser::Browser;
@@ -82,6 +83,7 @@ impl Newcomer {
         let sessions = &self.shared.sessions;
         let opened = sessions.open(key, &self.owner, &self.route, self.offer.clone()).await;
         if let Err(OpenError::Foreign) = opened {
+            self.shared.metrics.refused(Rule::Foreign);
             let (client, route) = (self.address, &self.route.path.text);
             tracing::warn!(%client, %route, session = %key.id(), cause = "it is another's, and foreign = \"refuse\"", "refused");
         }

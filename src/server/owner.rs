@@ -14,6 +14,7 @@ use super::headers;
 use super::key::cookie;
 use super::request::{Peer, Shared};
 use crate::config::{AuthUrl, Bind, Route};
+use crate::metrics::Rule;
 use crate::session::key::{Bound, Owner};
 
 /// The server that is asked has so long to answer; then the answer is no.
@@ -41,6 +42,7 @@ pub(super) async fn owner(
             Bind::Hello | Bind::Key => continue,
         };
         let Some(value) = value.filter(|value| !value.is_empty()) else {
+            shared.metrics.refused(Rule::Bind);
             tracing::info!(client = %peer.address, route = %route.path.text, cause = %format!("no {bind}"), "no proof");
             return Err(body::text(
                 StatusCode::FORBIDDEN,
@@ -69,6 +71,7 @@ async fn subject(
         return Err(line(StatusCode::FORBIDDEN, "nobody can be asked\n"));
     };
     let refused = |cause: &str, status| {
+        shared.metrics.refused(Rule::AuthRequest);
         tracing::warn!(client = %peer.address, route = %route.path.text, auth_request = %url, cause, "refused");
         line(status, "not authorised\n")
     };

@@ -21,6 +21,7 @@ use super::pass::Pass;
 use super::upgrade;
 use crate::capture::Recorder;
 use crate::config::{Captures, Config, PathPattern, Route};
+use crate::metrics::{Metrics, Rule};
 use crate::session::registry::Sessions;
 
 /// Pending attachments at a time; each holds a socket and what its page has sent so far.
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) pass: Pass,
     pub(super) sessions: Sessions,
     pub(super) pending: Arc<Semaphore>,
+    pub(super) metrics: Arc<Metrics>,
     /// Every task that this server starts.
     pub(super) tracker: TaskTracker,
 }
@@ -68,6 +70,7 @@ impl Shared {
             pass: Pass::new(&TaskTracker::new()),
             sessions: Sessions::new(tracker.clone(), recorder),
             pending: Arc::new(Semaphore::new(MAX_PENDING)),
+            metrics: Arc::default(),
             tracker,
             config,
         }
@@ -77,9 +80,12 @@ impl Shared {
     pub(super) async fn answer(self: &Arc<Self>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
         if let Err(refusal) = self.gate.check_host(&head.uri, &head.headers) {
-            return refuse(&peer, &refusal);
+            // no Host at all, or a bad one, is a bad request
+            let bad = refusal.status == StatusCode::BAD_REQUEST;
+            return self.refuse(&peer, if bad { Rule::Request } else { Rule::Host }, &refusal);
         }
         if head.method == Method::CONNECT {
+            self.metrics.refused(Rule::Request);
             tracing::info!(client = %peer.address, cause = "CONNECT asks for a tunnel", "refused");
             return line(StatusCode::NOT_IMPLEMENTED, "no tunnels here\n");
         }
@@ -87,9 +93,10 @@ impl Shared {
             Ok(false) => self.pass(&peer, Request::from_parts(head, body)).await,
             Ok(true) => match self.gate.check_origin(&head.uri, &head.headers) {
                 Ok(class) => upgrade::answer(Arc::clone(self), peer, Request::from_parts(head, body), class).await,
-                Err(refusal) => refuse(&peer, &refusal),
+                Err(refusal) => self.refuse(&peer, Rule::Origin, &refusal),
             },
             Err(bad) => {
+                self.metrics.refused(Rule::Request);
                 tracing::info!(client = %peer.address, cause = %bad, "bad upgrade request");
                 match bad {
                     BadUpgrade::Version => {
@@ -103,6 +110,12 @@ impl Shared {
                 }
             }
         }
+    }
+
+    fn refuse(&self, peer: &Peer, rule: Rule, refusal: &Refusal) -> Response<Body> {
+        self.metrics.refused(rule);
+        tracing::warn!(client = %peer.address, status = refusal.status.as_u16(), "{}", refusal.log);
+        line(refusal.status, refusal.body)
     }
 
     /// Plain HTTP: passed through, and noted where it is a page's.
@@ -163,9 +176,4 @@ impl Shared {
             .find_map(|route| Some((Arc::clone(route), route.path.matches(path)?)));
         claimed.unwrap_or_else(|| (Arc::clone(&self.unrouted), Captures::default()))
     }
-}
-
-fn refuse(peer: &Peer, refusal: &Refusal) -> Response<Body> {
-    tracing::warn!(client = %peer.address, status = refusal.status.as_u16(), "{}", refusal.log);
-    line(refusal.status, refusal.body)
 }

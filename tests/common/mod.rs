@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use sessmux::config::{Config, KeyPart, KeySource, PathPattern, Route, Upstream};
+use sessmux::metrics::{Metrics, Rule};
 use sessmux::server::Server;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
@@ -160,6 +161,7 @@ where
 /// The proxy; it stops when this is dropped.
 pub struct Proxy {
     pub address: SocketAddr,
+    pub metrics: Arc<Metrics>,
     _stop: DropGuard,
 }
 
@@ -179,13 +181,10 @@ pub fn route(upstream: SocketAddr, key: Vec<KeySource>) -> Route {
 
 /// A listener with this route alone.
 pub fn config(route: Route) -> Config {
+    let plain = Config::plain("127.0.0.1:0".parse().unwrap(), route.upstream.clone());
     Config {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        upstream: route.upstream.clone(),
-        public_origins: Vec::new(),
-        allow_origins: Vec::new(),
-        record: None,
         routes: vec![Arc::new(route)],
+        ..plain
     }
 }
 
@@ -200,11 +199,21 @@ impl Proxy {
         let server = Server::bind(config).await.unwrap();
         let address = server.local_addr().unwrap();
         let stop = CancellationToken::new();
+        let metrics = server.metrics();
         tokio::spawn(server.run(stop.clone()));
         Self {
             address,
+            metrics,
             _stop: stop.drop_guard(),
         }
+    }
+
+    /// How often this rule has refused somebody.
+    pub fn refused(&self, rule: Rule) -> u64 {
+        let text = self.metrics.text().unwrap();
+        let series = format!("sessmux_refused_total{{rule=\"{}\"}} ", rule.name());
+        let count = text.lines().find_map(|line| line.strip_prefix(&series)).unwrap();
+        count.parse().unwrap()
     }
 
     /// A page that is not a browser's: no Origin, no cookie.

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use agent::{Ledger, serve};
 use browser::{Browser, PageServer, Pages};
-use common::{Agent, Proxy, route, soon};
+use common::{Agent, Proxy, config, route, soon};
 
 const SESSIONS: usize = 100;
 const CYCLES: usize = 100;
@@ -36,12 +36,8 @@ async fn ten_thousand_cycles_lose_nothing() {
     route.log_bytes = 64 << 20;
     let proxy = Arc::new(
         Proxy::with(Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
             upstream: Upstream::Tcp(page_server.address.to_string()),
-            public_origins: Vec::new(),
-            allow_origins: Vec::new(),
-            record: None,
-            routes: vec![Arc::new(route)],
+            ..config(route)
         })
         .await,
     );

@@ -1,0 +1,149 @@
+//! The admin surface: what it answers, to whom, and that it stands apart from the traffic.
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::raw::Raw;
+use common::{Proxy, route, soon};
+use sessmux::admin::Admin;
+use sessmux::config::{self, KeySource};
+use sessmux::metrics::{Metrics, Rule};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// A folder of this test's own.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("admin-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+struct Running {
+    stopping: CancellationToken,
+    metrics: Arc<Metrics>,
+    admin: Option<std::net::SocketAddr>,
+    done: JoinHandle<()>,
+    stop: DropGuard,
+}
+
+async fn start(address: &config::Admin) -> std::io::Result<Running> {
+    let (stopping, metrics, stop) = (
+        CancellationToken::new(),
+        Arc::new(Metrics::default()),
+        CancellationToken::new(),
+    );
+    let admin = Admin::bind(address, Arc::clone(&metrics), stopping.clone()).await?;
+    Ok(Running {
+        stopping,
+        metrics,
+        admin: admin.local_addr(),
+        done: tokio::spawn(admin.run(stop.clone())),
+        stop: stop.drop_guard(),
+    })
+}
+
+/// Asks, and returns the whole answer.
+async fn ask(mut socket: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &str, host: &str) -> String {
+    let request = format!("{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    soon("the answer", socket.read_to_string(&mut answer)).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_its_owners_alone_and_goes_with_the_process() {
+    let path = folder("mode").join("admin.sock");
+    let running = start(&config::Admin::Unix(path.clone())).await.unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let socket = UnixStream::connect(&path).await.unwrap();
+    assert!(ask(socket, "GET /live", "x").await.starts_with("HTTP/1.1 200 "));
+    drop(running.stop);
+    soon("the end", running.done).await.unwrap();
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_socket_that_a_crash_left_is_taken_over_and_one_in_use_is_not() {
+    let path = folder("leftover").join("admin.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let running = start(&config::Admin::Unix(path.clone())).await.unwrap();
+    let taken = start(&config::Admin::Unix(path.clone())).await.err().unwrap();
+    assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+    let socket = UnixStream::connect(&path).await.unwrap();
+    assert!(ask(socket, "GET /ready", "x").await.starts_with("HTTP/1.1 200 "));
+    drop(running);
+
+    // a file that is no socket is somebody's
+    let file = folder("leftover").join("notes.txt");
+    std::fs::write(&file, "mine").unwrap();
+    assert!(start(&config::Admin::Unix(file.clone())).await.is_err());
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+}
+
+#[tokio::test]
+async fn readiness_ends_when_stopping_begins_and_liveness_does_not() {
+    let running = start(&config::Admin::Tcp("127.0.0.1:0".parse().unwrap()))
+        .await
+        .unwrap();
+    let address = running.admin.unwrap();
+    let get = async |path: &str| {
+        let socket = TcpStream::connect(address).await.unwrap();
+        let answer = ask(socket, &format!("GET {path}"), "127.0.0.1").await;
+        answer[9..12].to_owned()
+    };
+    assert_eq!((get("/live").await, get("/ready").await), ("200".into(), "200".into()));
+    running.stopping.cancel();
+    assert_eq!((get("/live").await, get("/ready").await), ("200".into(), "503".into()));
+    assert_eq!(get("/sessions/../metrics").await, "404");
+}
+
+#[tokio::test]
+async fn a_page_that_rebinds_its_name_to_this_machine_reads_nothing() {
+    let running = start(&config::Admin::Tcp("127.0.0.1:0".parse().unwrap()))
+        .await
+        .unwrap();
+    let socket = TcpStream::connect(running.admin.unwrap()).await.unwrap();
+    let answer = ask(socket, "GET /metrics", "evil.example").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 421 ") && !answer.contains("sessmux_"),
+        "{answer}"
+    );
+    let socket = TcpStream::connect(running.admin.unwrap()).await.unwrap();
+    assert!(
+        ask(socket, "POST /metrics", "127.0.0.1")
+            .await
+            .starts_with("HTTP/1.1 405 ")
+    );
+}
+
+#[tokio::test]
+async fn metrics_are_told_as_text() {
+    let running = start(&config::Admin::Tcp("127.0.0.1:0".parse().unwrap()))
+        .await
+        .unwrap();
+    running.metrics.refused(Rule::Origin);
+    let socket = TcpStream::connect(running.admin.unwrap()).await.unwrap();
+    let answer = ask(socket, "GET /metrics", "localhost").await;
+    assert!(
+        answer.contains("content-type: text/plain; version=0.0.4\r\n"),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("\nsessmux_refused_total{rule=\"origin\"} 1\n"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_page_is_counted_by_the_rule_that_refused_it() {
+    let proxy = Proxy::start(route("127.0.0.1:9".parse().unwrap(), vec![KeySource::Path])).await;
+    let mut page = Raw::ask(proxy.address, "/ws", "Origin: https://evil.example\r\n").await;
+    assert_eq!(page.answered().await.0, 403);
+    assert_eq!((proxy.refused(Rule::Origin), proxy.refused(Rule::Host)), (1, 0));
+}
