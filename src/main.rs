@@ -177,6 +177,7 @@ impl Unavailable {
 /// Runs the proxy until a signal.
 async fn run(config: Config, recorder: Option<Recorder>) -> Result<(), Unavailable> {
     let (listen, upstream, warnings) = (config.listen, config.upstream.to_string(), config.warnings());
+    let files = config.limits.files();
     let admin = config.admin.clone();
     let no_listener = |error| Unavailable::new("listen", &listen, error);
     let server = Server::bind_recorded(config, recorder).await.map_err(no_listener)?;
@@ -189,6 +190,18 @@ async fn run(config: Config, recorder: Option<Recorder>) -> Result<(), Unavailab
         None => None,
     };
     let address = server.local_addr().map_err(no_listener)?;
+    // what systems grant by default is far from what they allow
+    match rlimit::increase_nofile_limit(files) {
+        Ok(granted) if granted < files => {
+            tracing::warn!(
+                granted,
+                wanted = files,
+                "too few file descriptors for max_connections and max_sessions"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(cause = %error, "cannot raise the limit of file descriptors"),
+    }
     tracing::info!("listening on http://{address}, upstream {upstream}");
     for warning in warnings {
         tracing::warn!("{warning}");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches};
-use sessmux::config::{Admin, Config, ConfigErrors, Flags, Foreign, Overflow, ReplayMode, Upstream};
+use sessmux::config::{Admin, Config, ConfigErrors, Flags, Foreign, Limits, Overflow, ReplayMode, Upstream};
 
 /// Loads a file with variables and flags given here, whatever the environment of the tests is.
 fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Result<Config, ConfigErrors> {
@@ -149,6 +149,22 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!(config.public_origins.len(), 2);
     assert_eq!(config.allow_origins[0].to_string(), "https://embed.example.org:443");
 
+    let limits = Limits {
+        max_head: 64 << 10,
+        head_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(120),
+        max_connections: 1,
+        max_client_connections: 2,
+        max_pending: 3,
+        max_client_pending: 4,
+        max_sessions: 5,
+        max_client_sessions: 6,
+        max_owner_sessions: 7,
+        attach_rate: 8,
+        session_rate: 9,
+    };
+    assert_eq!(config.limits, limits);
+
     let defaults = config.routes.last().unwrap();
     let key: Vec<_> = defaults.key.iter().map(ToString::to_string).collect();
     assert_eq!(key, ["header:x-user", "cookie:sid|query:sid"]);
@@ -267,6 +283,23 @@ fn risky_settings_are_warned_of() {
     assert!(warnings(&["--grace", "0"]).contains("route /{*rest}: grace"));
     assert!(warnings(&["--replay-refresh", "missed"]).contains("replay_refresh"));
     assert_eq!(warnings(&["--acks", "false", "--replay-blip", "missed"]), "");
+}
+
+#[test]
+fn limits_that_are_none() {
+    let upstream = ["--upstream", "http://127.0.0.1:8000"];
+    for (flag, text, reason) in [
+        ("--max-head", "4KiB", "is below 8192 bytes"),
+        ("--head-timeout", "0", "leaves no time at all"),
+        ("--idle-timeout", "1d", "has none of the units ms, s, m, h"),
+        ("--max-sessions", "0", "is not a number above 0"),
+        ("--max-owner-sessions", "x", "is not a number above 0"),
+        ("--session-rate", "0", "is not a number above 0, of times a second"),
+        ("--attach-rate", "1.5", "is not a number above 0, of times a second"),
+    ] {
+        let error = load(None, &[], &[&upstream[..], &[flag, text]].concat()).unwrap_err();
+        assert_eq!(error.to_string(), format!("{flag} = {text:?}: {reason}"));
+    }
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::{fs, io};
 use super::file::File;
 use super::settings::{Given, Layer, Place};
 use super::{
-    Admin, Bind, Config, ConfigError, ConfigErrors, Flags, KeyPart, KeySource, Origin, PathPattern, Route, Upstream,
+    Admin, Bind, Config, ConfigError, ConfigErrors, Flags, KeyPart, KeySource, Limits, Origin, PathPattern, Route,
+    Upstream,
 };
 use super::{check, units, values};
 use crate::profile::{BUILT_IN, Profile, Role, built_in};
@@ -30,6 +31,7 @@ impl Config {
             upstream,
             public_origins: Vec::new(),
             allow_origins: Vec::new(),
+            limits: Limits::default(),
             admin: None,
             record: None,
             routes: vec![Arc::new(route)],
@@ -120,6 +122,7 @@ impl Loader {
             upstream,
             public_origins: public_origins.unwrap_or_default(),
             allow_origins: allow_origins.unwrap_or_default(),
+            limits: self.limits(&defaults),
             admin,
             record,
             routes,
@@ -172,7 +175,7 @@ impl Loader {
             grace_open,
             max_message: self.value(layers, "max_message", default.max_message, values::max_message),
             log_bytes: self.value(layers, "log_bytes", log_bytes, values::log_bytes),
-            log_messages: self.value(layers, "log_messages", default.log_messages, values::log_messages),
+            log_messages: self.value(layers, "log_messages", default.log_messages, values::count),
             overflow: self.value(layers, "overflow", default.overflow, values::overflow),
             acks: self.value(layers, "acks", default.acks, values::boolean),
             fights: self.value(layers, "fights", default.fights, values::boolean),
@@ -263,7 +266,7 @@ impl Loader {
     }
 
     /// The value of a setting that has one; the default where none was given, or none that can be used.
-    fn value<T>(
+    pub(super) fn value<T>(
         &mut self,
         layers: &[&Layer],
         name: &'static str,

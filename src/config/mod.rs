@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod flags;
 mod key;
+mod limits;
 mod load;
 mod path;
 mod rehearsed;
@@ -32,6 +33,7 @@ pub use bind::{AuthUrl, Bind};
 pub use error::{ConfigError, ConfigErrors};
 pub use flags::Flags;
 pub use key::{KeyPart, KeySource};
+pub use limits::Limits;
 pub use path::{Captures, PathPattern};
 
 /// Everything sessmux was told, validated.
@@ -45,6 +47,8 @@ pub struct Config {
     pub public_origins: Vec<Origin>,
     /// Foreign origins that may open WebSockets, compared exactly.
     pub allow_origins: Vec<Origin>,
+    /// Bounds on what clients may take.
+    pub limits: Limits,
     /// Where the admin surface listens, if it does.
     pub admin: Option<Admin>,
     /// Where live traffic is recorded, if it is.

@@ -13,6 +13,24 @@ impl fmt::Display for Config {
         for origin in &self.allow_origins {
             writeln!(f, "allow_origin = {origin}")?;
         }
+        let limits = &self.limits;
+        writeln!(
+            f,
+            "max_head = {} within {:?}, idle_timeout = {:?}\nmax_connections = {}, {} of a client\nmax_pending = {}, {} of a client\n\
+             max_sessions = {}, {} of a client, {} of an owner\nattach_rate = {}, session_rate = {}, of a client a second",
+            limits.max_head,
+            limits.head_timeout,
+            limits.idle_timeout,
+            limits.max_connections,
+            limits.max_client_connections,
+            limits.max_pending,
+            limits.max_client_pending,
+            limits.max_sessions,
+            limits.max_client_sessions,
+            limits.max_owner_sessions,
+            limits.attach_rate,
+            limits.session_rate,
+        )?;
         if let Some(admin) = &self.admin {
             writeln!(f, "admin = {admin}")?;
         }

@@ -32,7 +32,7 @@ pub(super) enum Scope {
 }
 
 /// Every setting there is.
-pub(super) static SETTINGS: [Setting; 24] = {
+pub(super) static SETTINGS: [Setting; 36] = {
     use Scope::{Both, Global, Route};
     [
         one(
@@ -108,6 +108,42 @@ pub(super) static SETTINGS: [Setting; 24] = {
         one("auth_subject", "auth-subject", Both, "HEADER", AUTH_SUBJECT),
         one("foreign", "foreign", Both, "POLICY", FOREIGN),
         one("subprotocol", "subprotocol", Both, "NAME", SUBPROTOCOL),
+        one("max_head", "max-head", Global, "SIZE", MAX_HEAD),
+        one("head_timeout", "head-timeout", Global, "TIME", HEAD_TIMEOUT),
+        one("idle_timeout", "idle-timeout", Global, "TIME", IDLE_TIMEOUT),
+        one("max_connections", "max-connections", Global, "COUNT", MAX_CONNECTIONS),
+        one(
+            "max_client_connections",
+            "max-client-connections",
+            Global,
+            "COUNT",
+            MAX_CLIENT_CONNECTIONS,
+        ),
+        one("max_pending", "max-pending", Global, "COUNT", MAX_PENDING),
+        one(
+            "max_client_pending",
+            "max-client-pending",
+            Global,
+            "COUNT",
+            MAX_CLIENT_PENDING,
+        ),
+        one("max_sessions", "max-sessions", Global, "COUNT", MAX_SESSIONS),
+        one(
+            "max_client_sessions",
+            "max-client-sessions",
+            Global,
+            "COUNT",
+            MAX_CLIENT_SESSIONS,
+        ),
+        one(
+            "max_owner_sessions",
+            "max-owner-sessions",
+            Global,
+            "COUNT",
+            MAX_OWNER_SESSIONS,
+        ),
+        one("attach_rate", "attach-rate", Global, "COUNT", ATTACH_RATE),
+        one("session_rate", "session-rate", Global, "COUNT", SESSION_RATE),
         one("admin", "admin", Global, "ADDRESS", ADMIN),
         one("record", "record", Global, "FILE", RECORD),
     ]
@@ -130,6 +166,18 @@ const AUTH_REQUEST: &str =
     "Who is asked, by a GET with the client's headers, for bind = auth_request: http://HOST[:PORT]/PATH";
 const AUTH_SUBJECT: &str = "The header of its answer that says who the client is";
 const FOREIGN: &str = "Whoever names another's session: separate (has one of their own) or refuse [default: separate]";
+const MAX_HEAD: &str = "Largest request head [default: 16KiB]";
+const HEAD_TIMEOUT: &str = "How long a new connection may take for its first request head [default: 5s]";
+const IDLE_TIMEOUT: &str = "How long a connection may wait for its next request [default: 75s]";
+const MAX_CONNECTIONS: &str = "HTTP connections at a time [default: 10000]";
+const MAX_CLIENT_CONNECTIONS: &str = "HTTP connections of one address at a time [default: 1000]";
+const MAX_PENDING: &str = "Pages at a time that have yet to say their hello or first message [default: 1024]";
+const MAX_CLIENT_PENDING: &str = "The same, of one client [default: 128]";
+const MAX_SESSIONS: &str = "Sessions at a time [default: 10000]";
+const MAX_CLIENT_SESSIONS: &str = "Sessions at a time that one client created [default: 1000]";
+const MAX_OWNER_SESSIONS: &str = "Sessions at a time of one owner that was proved [default: 256]";
+const ATTACH_RATE: &str = "WebSocket requests of one client a second, in the mean over 10 s [default: 50]";
+const SESSION_RATE: &str = "New sessions of one client a second, in the mean over 10 s [default: 20]";
 const ADMIN: &str = "Where metrics and health are asked for: unix:PATH or ADDRESS:PORT";
 const RECORD: &str =
     "Record every message, secrets included, in this file, to write a profile by: sessmux profiles test";

@@ -1,8 +1,9 @@
 //! Values of settings that are a word or a number.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use super::units::size;
+use super::units::{duration, size};
 use super::{Foreign, Overflow, ReplayMode};
 
 /// The largest payload of a control frame, in bytes (RFC 6455 section 5.5): less is no limit for messages.
@@ -40,16 +41,31 @@ pub(super) fn log_bytes(text: &str) -> Result<usize, String> {
     at_least(LOG_BYTES_MIN, size(text)?)
 }
 
-fn at_least(least: usize, bytes: usize) -> Result<usize, String> {
+pub(super) fn at_least(least: usize, bytes: usize) -> Result<usize, String> {
     if bytes < least {
         return Err(format!("is below {least} bytes"));
     }
     Ok(bytes)
 }
 
-pub(super) fn log_messages(text: &str) -> Result<usize, String> {
-    let messages = text.parse().ok().filter(|&messages| messages > 0);
-    messages.ok_or_else(|| "is not a number above 0".into())
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|&count| count > 0);
+    count.ok_or_else(|| "is not a number above 0".into())
+}
+
+/// Times a second.
+pub(super) fn rate(text: &str) -> Result<u32, String> {
+    let rate = text.parse().ok().filter(|&rate| rate > 0);
+    rate.ok_or_else(|| "is not a number above 0, of times a second".into())
+}
+
+/// A time in which something can be done.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.is_zero() {
+        return Err("leaves no time at all".into());
+    }
+    Ok(time)
 }
 
 pub(super) fn header(text: &str) -> Result<Option<String>, String> {

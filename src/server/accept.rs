@@ -1,8 +1,9 @@
 //! The listener, its connections, and their end.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,14 +20,11 @@ use super::request::{Peer, Shared};
 use crate::capture::Recorder;
 use crate::config::Config;
 use crate::metrics::{Metrics, Rule};
+use crate::session::quota::Place;
 use crate::transport::socket::Socket;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
-/// Largest request head, in bytes.
-const MAX_HEAD: usize = 16 * 1024;
-/// How long a client may take for a request head.
-const HEAD_TIME: Duration = Duration::from_secs(5);
 /// How long accepting rests after an error, which is mostly a lack of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How long sessions and connections may take to end once sessmux stops.
@@ -96,9 +94,20 @@ impl Server {
             };
             match accepted {
                 Ok((stream, address)) => {
+                    let place = match self.shared.limits.connection(address.ip()) {
+                        Ok(place) => place,
+                        Err(limit) => {
+                            self.shared.limits.refused(address.ip(), limit);
+                            // into an empty buffer, so it need not be waited for
+                            let _ = stream.try_write(TOO_MANY);
+                            continue;
+                        }
+                    };
                     let shared = Arc::clone(&self.shared);
                     let shutdown = shutdown.clone();
-                    self.shared.tracker.spawn(serve(stream, address, shared, shutdown));
+                    self.shared
+                        .tracker
+                        .spawn(serve(stream, address, place, shared, shutdown));
                 }
                 Err(error) => {
                     tracing::warn!(cause = %error, "cannot accept");
@@ -115,8 +124,18 @@ impl Server {
     }
 }
 
-/// Serves one connection until it ends or becomes a session's.
-async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, shutdown: CancellationToken) {
+/// What a connection is told that is one too many.
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// Serves one connection until it ends or becomes a session's; then it gives up its place.
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    _place: Place<IpAddr>,
+    shared: Arc<Shared>,
+    shutdown: CancellationToken,
+) {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(10));
@@ -129,10 +148,12 @@ async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, shut
     }
     let wire = Arc::new(Wire::default());
     let io = TokioIo::new(Hold::new(Socket::Tcp(stream), Arc::clone(&wire)));
-    let (talk, metrics) = (Arc::clone(&wire), Arc::clone(&shared.metrics));
+    let (talk, serving) = (Arc::clone(&wire), Arc::clone(&shared));
+    let limits = shared.config.limits.clone();
     let service = service_fn(move |request| {
+        wire.ask();
         let (shared, peer) = (
-            Arc::clone(&shared),
+            Arc::clone(&serving),
             Peer {
                 address,
                 wire: Arc::clone(&wire),
@@ -142,39 +163,53 @@ async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, shut
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(MAX_HEAD)
+        // it begins to run when a connection waits for its next request, and it runs on while a head comes
+        .header_read_timeout(limits.idle_timeout)
+        .max_buf_size(limits.max_head)
         .preserve_header_case(true)
         .serve_connection(io, service)
         .with_upgrades();
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = first_head_late(&talk, limits.head_timeout) => {
+            shared.metrics.refused(Rule::HeadTimeout);
+            let cause = if talk.talk() == Talk::Silent { "no request came in time" } else { "a request head was not whole in time" };
+            tracing::info!(client = %address, head_timeout = ?limits.head_timeout, cause, "closed");
+            return;
+        }
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if let Err(error) = ended {
-        report(address, &error, talk.talk(), &metrics);
+        report(address, &error, talk.talk(), &shared);
+    }
+}
+
+/// Ends when the time for a connection's first head is over and it has not come. Whoever has asked once is an idle
+/// connection, at no greater cost with half a head than with none.
+async fn first_head_late(wire: &Wire, time: Duration) {
+    sleep(time).await;
+    if wire.has_asked() {
+        pending::<()>().await;
     }
 }
 
 /// A client that broke the protocol or let us wait has its line; one that left is its own affair.
-fn report(client: SocketAddr, error: &hyper::Error, talk: Talk, metrics: &Metrics) {
+fn report(client: SocketAddr, error: &hyper::Error, talk: Talk, shared: &Shared) {
     match talk {
         _ if error.is_parse() => {
-            let max_head = error.is_parse_too_large().then_some(MAX_HEAD);
-            metrics.refused(max_head.map_or(Rule::Request, |_| Rule::MaxHead));
+            let max_head = error.is_parse_too_large().then_some(shared.config.limits.max_head);
+            let rule = max_head.map_or(Rule::Request, |_| Rule::MaxHead);
+            shared.metrics.refused(rule);
             tracing::info!(%client, cause = %error, max_head, "bad request");
         }
-        Talk::Silent if error.is_timeout() => {
-            metrics.refused(Rule::HeadTimeout);
-            tracing::info!(%client, cause = "no request within 5 s", "closed");
-        }
         Talk::Heard if error.is_timeout() => {
-            metrics.refused(Rule::HeadTimeout);
-            tracing::info!(%client, cause = "a request head that was not whole within 5 s", "closed");
+            shared.metrics.refused(Rule::HeadTimeout);
+            let idle_timeout = shared.config.limits.idle_timeout;
+            tracing::info!(%client, ?idle_timeout, cause = "a request head was not whole in time", "closed");
         }
         _ => {
             // hyper's own words name the kind only

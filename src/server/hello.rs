@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::header::HeaderValue;
 use hyper::upgrade::OnUpgrade;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::newcomer::{Newcomer, after_accept};
+use super::newcomer::Newcomer;
 use crate::config::Foreign;
 use crate::core::close::{self, Close};
 use crate::core::proofs::Proof;
@@ -18,6 +18,7 @@ use crate::profile::{Message, Role, Rule, Side, Signer, State};
 use crate::session::attach::Attach;
 use crate::session::mailbox::Mail;
 use crate::session::pending;
+use crate::session::quota::Place;
 use crate::session::registry::Opened;
 
 /// A page waits so long for the hello of the one before it.
@@ -35,7 +36,7 @@ impl Newcomer {
     pub(super) async fn first_message(
         mut self,
         upgraded: OnUpgrade,
-        permit: OwnedSemaphorePermit,
+        permit: Place<IpAddr>,
         answered: Option<HeaderValue>,
     ) {
         let Some(mut attach) = self.attach(upgraded).await else {
@@ -93,7 +94,7 @@ impl Newcomer {
                 let close = Close::new(close::BAD_GATEWAY, "the agent server speaks another subprotocol");
                 self.turn_away(*attach, &close);
             }
-            Err(error) => self.turn_away(*attach, &after_accept(&error)),
+            Err(error) => self.turn_away(*attach, &self.after_accept(&error)),
         }
     }
 
@@ -105,10 +106,8 @@ impl Newcomer {
     /// Shows a pending page what it needs to say its hello, and waits for that.
     pub(super) async fn hello(&self, opened: &Opened, attach: &mut Attach) -> Result<Heard, Close> {
         if attach.permit.is_none() {
-            attach.permit = Arc::clone(&self.shared.pending).try_acquire_owned().ok();
-        }
-        if attach.permit.is_none() {
-            return Err(Close::new(close::TRY_LATER, "too many pending attachments"));
+            let permit = self.shared.limits.pending(self.address);
+            attach.permit = Some(permit.map_err(|limit| self.over(limit))?);
         }
         let (asked, challenge) = oneshot::channel();
         if opened.mailbox.post(Mail::Challenge(asked)).is_err() {

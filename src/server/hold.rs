@@ -19,6 +19,7 @@ pub(super) struct Wire {
     holding: AtomicBool,
     heard: AtomicBool,
     answered: AtomicBool,
+    asked: AtomicBool,
 }
 
 /// Where a connection stands.
@@ -52,6 +53,16 @@ impl Wire {
             (false, true) => Talk::Answered,
             (false, false) => Talk::Silent,
         }
+    }
+
+    /// A request's head is whole.
+    pub(super) fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a request's head was ever whole.
+    pub(super) fn has_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 
     fn hear(&self) {

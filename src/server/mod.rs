@@ -11,6 +11,7 @@ pub mod headers;
 mod hello;
 mod hold;
 pub mod key;
+mod limits;
 mod newcomer;
 mod owner;
 pub mod pages;

@@ -16,12 +16,14 @@ use super::cookie::BrowserId;
 use super::hello::Heard;
 use super::hold::Hold;
 use super::key::{self, KeyRequest, MissingKey};
+use super::limits::bounded;
 use super::request::Shared;
 use super::upgrade::{accepted, refused};
 use crate::config::{Captures, Foreign, Route};
 use crate::core::close::{self, Close};
 use crate::metrics::Rule;
 use crate::profile::Role;
+use crate::session::admission::Limit;
 use crate::session::attach::Attach;
 use crate::session::browser::Browser;
 use crate::session::key::{Key, Owner};
@@ -57,7 +59,7 @@ impl Newcomer {
                 return Err(body::text(StatusCode::BAD_REQUEST, format!("{missing}\n")));
             }
         };
-        let opened = self.open_session(&key).await.map_err(refused)?;
+        let opened = self.open_session(&key).await.map_err(|error| refused(&self, error))?;
         // also one that created it: the head that was dialled with may be another's, who left
         if let Some(protocol) = &opened.protocol
             && !tokens(&self.head.headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|it| it.as_bytes() == protocol)
@@ -81,7 +83,10 @@ impl Newcomer {
 
     pub(super) async fn open_session(&self, key: &Key) -> Result<Opened, OpenError> {
         let sessions = &self.shared.sessions;
-        let opened = sessions.open(key, &self.owner, &self.route, self.offer.clone()).await;
+        let client = bounded(self.address);
+        let opened = sessions
+            .open(key, &self.owner, client, &self.route, self.offer.clone())
+            .await;
         if let Err(OpenError::Foreign) = opened {
             self.shared.metrics.refused(Rule::Foreign);
             let (client, route) = (self.address, &self.route.path.text);
@@ -117,7 +122,7 @@ impl Newcomer {
                 Ok(opened) if opened.protocol == protocol => opened,
                 // the 101 has named another
                 Ok(_) => return self.turn_away(*attach, &restart()),
-                Err(error) => return self.turn_away(*attach, &after_accept(&error)),
+                Err(error) => return self.turn_away(*attach, &self.after_accept(&error)),
             };
         }
     }
@@ -173,6 +178,23 @@ impl Newcomer {
         }))
     }
 
+    /// The close of a page whose dial failed after the 101.
+    pub(super) fn after_accept(&self, error: &OpenError) -> Close {
+        match error {
+            OpenError::Stopping => Close::new(close::RESTART, "sessmux is stopping"),
+            OpenError::Foreign => Close::new(close::REFUSED, "the session is another's"),
+            OpenError::Limit(limit) => self.over(*limit),
+            OpenError::Dial(DialError::Refused(_)) => Close::new(close::BAD_GATEWAY, "the agent server refused"),
+            _ => Close::new(close::BAD_GATEWAY, "the agent server cannot be reached"),
+        }
+    }
+
+    /// The close of a page that is over a limit.
+    pub(super) fn over(&self, limit: Limit) -> Close {
+        self.shared.limits.refused(self.address, limit);
+        Close::new(close::TRY_LATER, "over a limit: try again later")
+    }
+
     pub(super) fn turn_away(&self, attach: Attach, close: &Close) {
         tracing::info!(route = %self.route.path.text, code = close.code, reason = %close.reason, "turned away");
         attach.turn_away(&self.shared.tracker, close);
@@ -199,14 +221,4 @@ async fn hand_over(mut opened: Opened, mut attach: Box<Attach>) -> Option<Box<At
 
 fn restart() -> Close {
     Close::new(close::RESTART, "try again")
-}
-
-/// The close of a page whose dial failed after the 101.
-pub(super) fn after_accept(error: &OpenError) -> Close {
-    match error {
-        OpenError::Stopping => Close::new(close::RESTART, "sessmux is stopping"),
-        OpenError::Foreign => Close::new(close::REFUSED, "the session is another's"),
-        OpenError::Dial(DialError::Refused(_)) => Close::new(close::BAD_GATEWAY, "the agent server refused"),
-        _ => Close::new(close::BAD_GATEWAY, "the agent server cannot be reached"),
-    }
 }

@@ -8,7 +8,6 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::body::{Body, line};
@@ -16,6 +15,7 @@ use super::cookie::{self, BrowserId, CookieName};
 use super::gate::{Gate, Refusal};
 use super::headers::{BadUpgrade, Hop, authority, upgrade_asked};
 use super::hold::Wire;
+use super::limits::Limits;
 use super::pages::{Browsers, is_page_request, is_service_worker_script, must_be_rerequested};
 use super::pass::Pass;
 use super::upgrade;
@@ -23,9 +23,6 @@ use crate::capture::Recorder;
 use crate::config::{Captures, Config, PathPattern, Route};
 use crate::metrics::{Metrics, Rule};
 use crate::session::registry::Sessions;
-
-/// Pending attachments at a time; each holds a socket and what its page has sent so far.
-const MAX_PENDING: usize = 1024;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -40,7 +37,7 @@ pub(super) struct Shared {
     pub(super) browsers: Browsers,
     pub(super) pass: Pass,
     pub(super) sessions: Sessions,
-    pub(super) pending: Arc<Semaphore>,
+    pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
     /// Every task that this server starts.
     pub(super) tracker: TaskTracker,
@@ -57,6 +54,7 @@ pub(super) struct Peer {
 impl Shared {
     pub(super) fn new(config: Config, recorder: Option<Recorder>, address: SocketAddr) -> Self {
         let tracker = TaskTracker::new();
+        let metrics = Arc::default();
         Self {
             unrouted: Arc::new(Route::one_to_one(PathPattern::any(), config.upstream.clone())),
             gate: Gate::new(address, &config.public_origins, &config.allow_origins),
@@ -68,9 +66,9 @@ impl Shared {
             browsers: Browsers::new(),
             // its idle connections are not worth waiting for at the end
             pass: Pass::new(&TaskTracker::new()),
-            sessions: Sessions::new(tracker.clone(), recorder),
-            pending: Arc::new(Semaphore::new(MAX_PENDING)),
-            metrics: Arc::default(),
+            sessions: Sessions::new(tracker.clone(), recorder, &config.limits, &metrics),
+            limits: Limits::new(&config.limits, &metrics),
+            metrics,
             tracker,
             config,
         }
@@ -91,6 +89,9 @@ impl Shared {
         }
         match upgrade_asked(&head) {
             Ok(false) => self.pass(&peer, Request::from_parts(head, body)).await,
+            Ok(true) if let Err(limit) = self.limits.attach(peer.address.ip()) => {
+                self.limits.refuse(peer.address.ip(), limit)
+            }
             Ok(true) => match self.gate.check_origin(&head.uri, &head.headers) {
                 Ok(class) => upgrade::answer(Arc::clone(self), peer, Request::from_parts(head, body), class).await,
                 Err(refusal) => self.refuse(&peer, Rule::Origin, &refusal),

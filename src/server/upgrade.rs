@@ -61,9 +61,9 @@ pub(super) async fn answer(
     };
 
     let mut answer = if needs_first_message(&page.route) {
-        let Ok(permit) = Arc::clone(&page.shared.pending).try_acquire_owned() else {
-            tracing::warn!(client = %peer.address, "too many pending attachments");
-            return line(StatusCode::SERVICE_UNAVAILABLE, "too many pending attachments\n");
+        let permit = match page.shared.limits.pending(page.address) {
+            Ok(permit) => permit,
+            Err(limit) => return page.shared.limits.refuse(page.address, limit),
         };
         let named = page.route.subprotocol.as_deref();
         let offers = tokens(&page.head.headers, &header::SEC_WEBSOCKET_PROTOCOL);
@@ -132,7 +132,7 @@ fn switching(accept: &str, protocol: Option<HeaderValue>) -> Response<Body> {
 }
 
 /// The answer to a request whose dial failed before the 101; a refusal passes through whole.
-pub(super) fn refused(error: OpenError) -> Response<Body> {
+pub(super) fn refused(page: &Newcomer, error: OpenError) -> Response<Body> {
     match error {
         OpenError::Dial(DialError::Refused(mut answer)) => {
             headers::forward_response(answer.headers_mut());
@@ -144,6 +144,7 @@ pub(super) fn refused(error: OpenError) -> Response<Body> {
         }
         OpenError::Foreign => line(StatusCode::FORBIDDEN, "the session is another's\n"),
         OpenError::Stopping => line(StatusCode::SERVICE_UNAVAILABLE, "sessmux is stopping\n"),
+        OpenError::Limit(limit) => page.shared.limits.refuse(page.address, limit),
         OpenError::Dial(_) | OpenError::Shared { .. } => {
             line(StatusCode::BAD_GATEWAY, "the agent server cannot be reached\n")
         }

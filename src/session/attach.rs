@@ -1,14 +1,16 @@
 //! A page's socket on its way to a session.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::browser::Browser;
 use super::farewell::farewell;
 use super::key::Key;
+use super::quota::Place;
 use crate::core::cause::PageFacts;
 use crate::core::close::Close;
 use crate::core::proofs::Proof;
@@ -34,7 +36,7 @@ pub struct Attach {
     /// The id of the hello that it has said, as it stands there.
     pub hello_id: Option<Vec<u8>>,
     /// Its place among the pending attachments, given up when it is attached.
-    pub permit: Option<OwnedSemaphorePermit>,
+    pub permit: Option<Place<IpAddr>>,
     /// Where the attach comes back to if the session ends before it took effect; dropped once it did.
     pub retry: Option<oneshot::Sender<Box<Attach>>>,
 }

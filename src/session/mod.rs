@@ -3,6 +3,7 @@
 //! A session's task owns its state machine, its upstream socket and the attached page's socket; a message goes from
 //! socket to socket inside it. Everything else reaches it through its [`mailbox`].
 
+pub mod admission;
 pub mod attach;
 pub mod browser;
 mod farewell;
@@ -13,6 +14,8 @@ mod page;
 pub mod pending;
 pub mod policy;
 pub mod query;
+pub mod quota;
+pub mod rate;
 pub mod registry;
 mod scratch;
 mod task;

@@ -135,6 +135,11 @@ impl Raw {
         self.head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
     }
 
+    /// What was read beyond what was asked for.
+    pub fn buffered(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
     /// Reads a 101.
     pub async fn switched(&mut self) {
         assert_eq!(self.read_head().await, Some(101), "{}", self.head);

@@ -12,6 +12,7 @@ use super::membership::Membership;
 use super::{Inner, OpenError, Opened, Slot};
 use crate::config::Route;
 use crate::core::session::Session;
+use crate::session::admission::Admitted;
 use crate::session::key::{Key, Owner};
 use crate::session::mailbox::{Mail, Mailbox};
 use crate::session::policy::policy;
@@ -76,7 +77,7 @@ impl Drop for Dialing {
 }
 
 /// Dials with one waiter's head after the other's until there is a session, or nobody wants one.
-pub(super) async fn create(entry: Dialing, route: Arc<Route>) {
+pub(super) async fn create(entry: Dialing, route: Arc<Route>, admitted: Admitted) {
     let (inner, queue) = (Arc::clone(&entry.inner), Arc::clone(&entry.queue));
     loop {
         let Some(waiter) = next_waiter(&queue) else {
@@ -97,7 +98,7 @@ pub(super) async fn create(entry: Dialing, route: Arc<Route>) {
             () = inner.stopping.cancelled() => return,
         };
         match dialed {
-            Ok(upgraded) => return establish(&entry, route, upgraded, dial.waiter, &target),
+            Ok(upgraded) => return establish(&entry, route, upgraded, dial.waiter, &target, admitted),
             Err(refused @ DialError::Refused(_)) => {
                 tracing::info!(route = %route.path.text, upstream = %route.upstream, cause = %refused, "no session");
                 if dial.inherited {
@@ -142,7 +143,14 @@ impl Dial {
     }
 }
 
-fn establish(entry: &Dialing, route: Arc<Route>, upgraded: Upgraded, creator: Waiter, target: &Uri) {
+fn establish(
+    entry: &Dialing,
+    route: Arc<Route>,
+    upgraded: Upgraded,
+    creator: Waiter,
+    target: &Uri,
+    admitted: Admitted,
+) {
     let (inner, key) = (Arc::clone(&entry.inner), entry.key.clone());
     let Upgraded { socket, read, head } = upgraded;
     let protocol = head.headers.get(hyper::header::SEC_WEBSOCKET_PROTOCOL).cloned();
@@ -168,6 +176,7 @@ fn establish(entry: &Dialing, route: Arc<Route>, upgraded: Upgraded, creator: Wa
         mailbox: Arc::clone(&mailbox),
         tracker: tracker.clone(),
         tape: inner.recorder.as_ref().map(|recorder| Box::new(recorder.tape(id))),
+        _admitted: Some(admitted),
         inner,
     };
     tracker.spawn(SessionTask::new(

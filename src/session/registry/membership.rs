@@ -9,6 +9,7 @@ use super::{Inner, Slot};
 use crate::capture::Tape;
 use crate::config::{KeySource, Route};
 use crate::profile::pointer;
+use crate::session::admission::Admitted;
 use crate::session::key::{Key, SessionId};
 use crate::session::mailbox::{Mail, Mailbox};
 
@@ -20,6 +21,8 @@ pub(in crate::session) struct Membership {
     pub(in crate::session) tracker: TaskTracker,
     /// What records it, where traffic is recorded.
     pub(in crate::session) tape: Option<Box<Tape>>,
+    /// Its leave to be; none for a rehearsal.
+    pub(super) _admitted: Option<Admitted>,
     pub(super) inner: Arc<Inner>,
 }
 

@@ -9,6 +9,7 @@ mod membership;
 mod rehearsed;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use dashmap::DashMap;
@@ -16,14 +17,17 @@ use dashmap::mapref::entry::Entry;
 use hyper::Request;
 use hyper::header::HeaderValue;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admission::{Admission, Limit};
 use super::key::{Key, Owner};
 use super::lookalike::Lookalikes;
 use super::mailbox::{Mail, Mailbox};
 use crate::capture::Recorder;
-use crate::config::Route;
+use crate::config::{Limits, Route};
+use crate::metrics::Metrics;
 use crate::transport::dial::DialError;
 
 use create::{Dialing, Queue, Waiter, create, lock};
@@ -44,6 +48,7 @@ struct Inner {
     tracker: TaskTracker,
     stopping: CancellationToken,
     recorder: Option<Recorder>,
+    admission: Admission,
 }
 
 #[derive(Debug, Clone)]
@@ -78,6 +83,9 @@ pub enum OpenError {
     /// It is another's, and the route refuses those who name such.
     #[error("the session is another's")]
     Foreign,
+    /// There may be no more.
+    #[error("no more sessions: {}", .0.rule.name())]
+    Limit(Limit),
     /// sessmux is stopping.
     #[error("sessmux is stopping")]
     Stopping,
@@ -85,7 +93,7 @@ pub enum OpenError {
 
 impl Sessions {
     /// No sessions yet; their tasks, and all that they start, run under `tracker`, and `recorder` hears them.
-    pub fn new(tracker: TaskTracker, recorder: Option<Recorder>) -> Self {
+    pub fn new(tracker: TaskTracker, recorder: Option<Recorder>, limits: &Limits, metrics: &Metrics) -> Self {
         Self {
             inner: Arc::new(Inner {
                 slots: DashMap::new(),
@@ -93,16 +101,18 @@ impl Sessions {
                 tracker,
                 stopping: CancellationToken::new(),
                 recorder,
+                admission: Admission::new(limits, metrics),
             }),
         }
     }
 
     /// The session of `owner` named `key`, created with `offer`, the head of an upgrade request to upstream, if there is
-    /// none of that name.
+    /// none of that name; then it is one of `client`'s, if that is bounded.
     pub async fn open(
         &self,
         key: &Key,
         owner: &Owner,
+        client: Option<IpAddr>,
         route: &Arc<Route>,
         offer: Request<()>,
     ) -> Result<Opened, OpenError> {
@@ -130,6 +140,9 @@ impl Sessions {
                 Slot::Dialing(queue) => lock(queue).push_back(waiter),
             },
             Entry::Vacant(slot) => {
+                let now = Instant::now().into_std();
+                let admitted = self.inner.admission.admit(client, owner, now);
+                let admitted = admitted.map_err(OpenError::Limit)?;
                 let queue = Arc::new(Mutex::new(VecDeque::from([waiter])));
                 slot.insert(Slot::Dialing(Arc::clone(&queue)));
                 let entry = Dialing {
@@ -137,7 +150,7 @@ impl Sessions {
                     key: key.clone(),
                     queue,
                 };
-                self.inner.tracker.spawn(create(entry, Arc::clone(route)));
+                self.inner.tracker.spawn(create(entry, Arc::clone(route), admitted));
             }
         }
         opened.await.unwrap_or_else(|_| {

@@ -19,6 +19,7 @@ impl Sessions {
             mailbox: Arc::new(Mailbox::new(Owner::Bearer, None)),
             tracker: self.inner.tracker.clone(),
             tape: None,
+            _admitted: None,
             inner: Arc::clone(&self.inner),
         }
     }

@@ -18,11 +18,12 @@ use tokio_util::task::TaskTracker;
 use super::SessionTask;
 use super::hello::replaced;
 use crate::capture::Event;
-use crate::config::Route;
+use crate::config::{Limits, Route};
 use crate::core::cause::{Cause, Parting};
 use crate::core::close::{self, Close};
 use crate::core::frame::{self, Opcode, Sender};
 use crate::core::session::{Session, UpstreamEnd};
+use crate::metrics::Metrics;
 use crate::profile::{Kind, Message, Role, Side, State};
 use crate::session::attach::Attach;
 use crate::session::browser::Browser;
@@ -72,7 +73,7 @@ impl Rehearsal {
     /// The system gives no sockets.
     pub fn new(route: &Arc<Route>, now: Instant) -> io::Result<Self> {
         let (socket, server) = UnixStream::pair()?;
-        let sessions = Sessions::new(TaskTracker::new(), None);
+        let sessions = Sessions::new(TaskTracker::new(), None, &Limits::default(), &Metrics::default());
         let membership = sessions.rehearsed(route);
         let core = Session::new(policy(route, &membership.key), now);
         let task = SessionTask::new(core, Arc::clone(route), membership, Socket::Unix(socket), &[], now);
