@@ -7,6 +7,7 @@ use hyper::Uri;
 use hyper::header::HeaderName;
 
 use super::Upstream;
+use super::error::masked;
 use super::values::is_token;
 
 /// What a client has to show, on every attach, to be the owner of a session.
@@ -79,9 +80,10 @@ impl FromStr for AuthUrl {
     }
 }
 
+/// Without its query, which may be what shows the server who asks.
 impl fmt::Display for AuthUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.server, self.path)
+        f.write_str(&masked(&format!("{}{}", self.server, self.path)))
     }
 }
 

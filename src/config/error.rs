@@ -1,5 +1,6 @@
 //! What is wrong with a configuration.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// One thing that is wrong: `field = "value": reason`.
@@ -16,10 +17,20 @@ pub struct ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
-            Some(value) => write!(f, "{} = {value:?}: {}", self.field, self.reason),
+            Some(value) => write!(f, "{} = {:?}: {}", self.field, masked(value), self.reason),
             None => write!(f, "{}: {}", self.field, self.reason),
         }
     }
+}
+
+/// A value as it may be shown: of a URL neither who is to log in nor its query, which is where tokens are.
+pub(super) fn masked(value: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = value.split_once("://") else {
+        return value.into();
+    };
+    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?…"));
+    let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("…@", rest));
+    format!("{scheme}://{user}{rest}{query}").into()
 }
 
 /// Everything that was found wrong, one line each; never empty.
@@ -33,5 +44,23 @@ impl fmt::Display for ConfigErrors {
             write!(f, "{line_end}{error}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_secrets() {
+        for (value, shown) in [
+            ("http://a:8000", "http://a:8000"),
+            ("http://user:password@a/b", "http://…@a/b"),
+            ("http://a/b?token=c", "http://a/b?…"),
+            ("http://a/b?c://d@e", "http://a/b?…"),
+            ("127.0.0.1", "127.0.0.1"),
+        ] {
+            assert_eq!(masked(value), shown);
+        }
     }
 }

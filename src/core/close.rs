@@ -1,5 +1,7 @@
 //! Close codes: those of RFC 6455 section 7.4 that sessmux uses, and its own (README, "Close codes").
 
+use std::fmt;
+
 use super::frame::{self, Opcode};
 
 /// The page or the server is going away.
@@ -32,12 +34,22 @@ pub const TOO_SLOW: u16 = 4008;
 pub const GAP: u16 = 4009;
 
 /// What a close frame said; a frame without a code has none (1005, never written).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Close {
     /// The code.
     pub code: Option<u16>,
     /// The reason, at most 123 bytes.
     pub reason: String,
+}
+
+/// Without the reason: peers may put secrets there, as into any message.
+impl fmt::Debug for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(code) = self.code else {
+            return f.write_str("no code");
+        };
+        write!(f, "{code}, with a reason of {} bytes", self.reason.len())
+    }
 }
 
 impl Close {

@@ -88,9 +88,9 @@ impl Newcomer {
         attach.hello_id = hello.flatten();
         match self.open_session(&key).await {
             Ok(opened) if opened.protocol == answered => self.deliver(key, opened, attach, is_hello).await,
-            Ok(opened) => {
+            Ok(_) => {
                 let cause = "the agent server chose another subprotocol than the route's subprotocol names";
-                tracing::warn!(route = %self.route.path.text, chosen = ?opened.protocol, cause, "no session");
+                tracing::warn!(route = %self.route.path.text, cause, "no session");
                 let close = Close::new(close::BAD_GATEWAY, "the agent server speaks another subprotocol");
                 self.turn_away(*attach, &close);
             }

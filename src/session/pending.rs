@@ -79,7 +79,12 @@ async fn until<T>(
                         }
                     }
                     Event::Control(Opcode::Close, payload) => {
-                        return Err(Close::parse(&payload).unwrap_or(Close::new(close::PROTOCOL_ERROR, "")));
+                        let close = Close::parse(&payload).unwrap_or(Close::new(close::PROTOCOL_ERROR, ""));
+                        // its reason is the page's own, and not for the log
+                        return Err(Close {
+                            reason: String::new(),
+                            ..close
+                        });
                     }
                     // pings are answered once it is attached, as the bytes are read again then
                     Event::Control(..) => {}
