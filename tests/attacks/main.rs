@@ -1,0 +1,7 @@
+//! Attacks by name: what each tries, and that it gets nowhere while a well-behaved session beside it goes on.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod beside;
+mod floods;
