@@ -4,7 +4,6 @@
 //! of the latter. Attackers have a thread of their own and share two cores with everything else here, so they pace themselves: what is measured is
 //! what sessmux lets them take, not who gets the processor.
 
-#[allow(dead_code, unreachable_pub, reason = "each bench uses its part of it")]
 #[path = "../tests/common/mod.rs"]
 mod common;
 
@@ -31,7 +30,7 @@ fn main() {
         return;
     }
     let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
-    let (proxy, agent, mut pair) = runtime.block_on(start());
+    let (proxy, _agent, mut pair) = runtime.block_on(start());
     println!(
         "{:20} {:>9} {:>9} {:>9} {:>9} {:>9}",
         "attack", "calm p50", "amid p50", "calm p99", "amid p99", "ratio"
@@ -41,7 +40,7 @@ fn main() {
         let rounds: Vec<_> = (0..ROUNDS)
             .map(|_| {
                 let calm = runtime.block_on(round_trips(&mut pair));
-                (calm, amid(&runtime, &attack, &proxy, &agent, &mut pair))
+                (calm, amid(&runtime, &attack, &proxy, &mut pair))
             })
             .collect();
         let median = |of: &dyn Fn(&(Times, Times)) -> u128| {
@@ -61,14 +60,14 @@ fn main() {
 }
 
 /// Round trips while an attack goes on.
-fn amid(runtime: &Runtime, attack: &Attack, proxy: &Proxy, agent: &RawAgent, pair: &mut Pair) -> Times {
+fn amid(runtime: &Runtime, attack: &Attack, proxy: &Proxy, pair: &mut Pair) -> Times {
     let attackers = Builder::new_current_thread().enable_all().build().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let (address, server, run) = (proxy.address, agent.address, attack.run);
+    let (address, run) = (proxy.address, attack.run);
     let thread = std::thread::spawn(move || {
         attackers.block_on(async {
             tokio::select! {
-                () = run(address, server) => {}
+                () = run(address) => {}
                 _ = stopped => {}
             }
         });
@@ -127,35 +126,37 @@ struct Times {
     p99: u128,
 }
 
+type Attacking = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+
 struct Attack {
     name: &'static str,
-    run: fn(SocketAddr, SocketAddr) -> std::pin::Pin<Box<dyn Future<Output = ()>>>,
+    run: fn(SocketAddr) -> Attacking,
 }
 
 const ATTACKS: [Attack; 5] = [
     Attack {
         name: "slowloris",
-        run: |proxy, _| Box::pin(slowloris(proxy)),
+        run: |proxy| Box::pin(slowloris(proxy)),
     },
     Attack {
         name: "connection flood",
-        run: |proxy, _| Box::pin(connections(proxy)),
+        run: |proxy| Box::pin(connections(proxy)),
     },
     Attack {
         name: "attach storm",
-        run: |proxy, _| Box::pin(attaches(proxy)),
+        run: |proxy| Box::pin(attaches(proxy)),
     },
     Attack {
         name: "fragment flood",
-        run: |proxy, agent| Box::pin(fragments(proxy, agent)),
+        run: |proxy| Box::pin(fragments(proxy)),
     },
     Attack {
         name: "origin refused",
-        run: |proxy, _| Box::pin(origins(proxy)),
+        run: |proxy| Box::pin(origins(proxy)),
     },
 ];
 
-/// 400 connections that say a byte of a head every 10 ms.
+/// 400 connections that say a byte of a head every 100 ms.
 async fn slowloris(proxy: SocketAddr) {
     let mut slow = Vec::new();
     for _ in 0..400 {
@@ -163,7 +164,7 @@ async fn slowloris(proxy: SocketAddr) {
         raw.write_all(b"GET / HTTP/1.1\r\nX-").await.unwrap();
         slow.push(raw);
     }
-    let mut pace = interval(Duration::from_millis(10));
+    let mut pace = interval(Duration::from_millis(100));
     loop {
         pace.tick().await;
         for raw in &mut slow {
@@ -204,7 +205,7 @@ async fn attaches(proxy: SocketAddr) {
 }
 
 /// 1,000 pieces of one message every 10 ms.
-async fn fragments(proxy: SocketAddr, _agent: SocketAddr) {
+async fn fragments(proxy: SocketAddr) {
     let pieces = frame(0, b"b", true).repeat(1000);
     let mut pace = interval(Duration::from_millis(10));
     loop {

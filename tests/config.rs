@@ -164,6 +164,8 @@ fn every_setting_of_a_file_arrives() {
         session_rate: 9,
     };
     assert_eq!(config.limits, limits);
+    let proxies: Vec<_> = config.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
 
     let defaults = config.routes.last().unwrap();
     let key: Vec<_> = defaults.key.iter().map(ToString::to_string).collect();
@@ -298,6 +300,16 @@ fn limits_that_are_none() {
         ("--max-sessions", "0", "is not a number above 0"),
         ("--max-owner-sessions", "x", "is not a number above 0"),
         ("--session-rate", "0", "is not a number above 0, of times a second"),
+        (
+            "--trusted-proxies",
+            "proxy.example",
+            "is no IP address, nor a network such as 10.0.0.0/8",
+        ),
+        (
+            "--trusted-proxies",
+            "10.1.0.0/8",
+            "is an address within its network: 10.0.0.0/8 would be it",
+        ),
         ("--attach-rate", "1.5", "is not a number above 0, of times a second"),
     ] {
         let error = load(None, &[], &[&upstream[..], &[flag, text]].concat()).unwrap_err();

@@ -265,6 +265,152 @@ async fn sessions_of_one_owner() {
     }
 }
 
+/// Behind a proxy that says who its clients are.
+async fn behind_proxy(agent: &RawAgent, limits: Limits) -> Proxy {
+    Proxy::with(Config {
+        limits,
+        trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        ..config(keyed(agent))
+    })
+    .await
+}
+
+fn from(client: &str) -> String {
+    format!("X-Forwarded-For: {client}\r\n")
+}
+
+#[tokio::test]
+async fn sessions_of_one_client() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let limits = Limits {
+        max_client_sessions: 1,
+        ..Limits::default()
+    };
+    let proxy = behind_proxy(&agent, limits).await;
+    let mut held = Vec::new();
+    // the second is another client, and so are whoever is on this machine and a network of IPv6
+    for (session, client) in [
+        ("a", from("192.0.2.1")),
+        ("b", from("192.0.2.2")),
+        ("c", String::new()),
+        ("d", String::new()),
+        ("e", from("2001:db8::1")),
+    ] {
+        let mut page = Raw::ask(proxy.address, &format!("/ws?session={session}"), &client).await;
+        let mut server = agent.accept().await;
+        server.switch("").await;
+        page.switched().await;
+        held.push((page, server));
+    }
+    // what the client wrote itself changes nothing
+    for client in ["192.0.2.1", "1.1.1.1, 192.0.2.1", "2001:db8::ffff"] {
+        assert_eq!(
+            refused(&proxy, "/ws?session=f", &from(client)).await,
+            (429, Some("10".into())),
+            "{client}"
+        );
+    }
+    log.says(&["over a limit", "client=192.0.2.1", "max_client_sessions"])
+        .await;
+    assert_eq!(proxy.refused(Rule::MaxClientSessions), 3);
+    assert!(!agent.is_dialed());
+    // it may come back to the one that it has
+    let _again = Raw::upgraded(proxy.address, "/ws?session=a", &from("192.0.2.1")).await;
+}
+
+#[tokio::test]
+async fn rates_of_one_client() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let limits = Limits {
+        attach_rate: 2,
+        session_rate: 1,
+        ..Limits::default()
+    };
+    let proxy = behind_proxy(&agent, limits).await;
+    let mut beside = agent.session(&proxy, "/ws?session=beside").await;
+    // ten seconds' worth of sessions, and what comes in meanwhile
+    let (mut held, mut number) = (Vec::new(), 0);
+    loop {
+        let mut page = Raw::ask(proxy.address, &format!("/ws?session={number}"), &from("192.0.2.1")).await;
+        let mut server = tokio::select! {
+            server = agent.accept() => server,
+            status = page.read_head() => {
+                assert_eq!((status, page.field("retry-after")), (Some(429), Some("1")));
+                break;
+            }
+        };
+        server.switch("").await;
+        page.switched().await;
+        held.push((page, server));
+        number += 1;
+    }
+    assert!(number >= 10, "{number}");
+    assert_eq!(proxy.refused(Rule::SessionRate), 1);
+    // and of attaches; each of those was one
+    let mut attaches = number + 1;
+    loop {
+        let mut page = Raw::ask(proxy.address, "/ws?session=0", &from("192.0.2.1")).await;
+        if page.read_head().await != Some(101) {
+            assert_eq!(page.field("retry-after"), Some("1"));
+            break;
+        }
+        held[0].0 = page;
+        attaches += 1;
+    }
+    assert!(attaches >= 20, "{attaches}");
+    log.says(&["over a limit", "client=192.0.2.1", "attach_rate"]).await;
+    assert_eq!(proxy.refused(Rule::AttachRate), 1);
+    // others are not meant
+    let other = Raw::ask(proxy.address, "/ws?session=0", &from("192.0.2.2"))
+        .await
+        .read_head()
+        .await;
+    assert_eq!(other, Some(101));
+    beside.works().await;
+}
+
+#[tokio::test]
+async fn pending_pages_and_connections_of_one_client() {
+    let agent = RawAgent::start().await;
+    let limits = Limits {
+        max_client_pending: 1,
+        ..Limits::default()
+    };
+    let first = route(agent.address, vec![KeySource::First("/session".parse().unwrap())]);
+    let proxy = Proxy::with(Config {
+        limits,
+        trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        ..config(first)
+    })
+    .await;
+    let _held = Raw::upgraded(proxy.address, "/ws", &from("192.0.2.1")).await;
+    assert_eq!(
+        refused(&proxy, "/ws", &from("192.0.2.1")).await,
+        (429, Some("10".into()))
+    );
+    assert_eq!(proxy.refused(Rule::MaxClientPending), 1);
+    let _other = Raw::upgraded(proxy.address, "/ws", &from("192.0.2.2")).await;
+}
+
+#[tokio::test]
+async fn who_is_no_trusted_proxy_speaks_for_itself() {
+    let agent = RawAgent::start().await;
+    let limits = Limits {
+        max_client_sessions: 1,
+        ..Limits::default()
+    };
+    let proxy = limited(keyed(&agent), limits).await;
+    for session in ["a", "b"] {
+        let mut page = Raw::ask(proxy.address, &format!("/ws?session={session}"), &from("192.0.2.1")).await;
+        let mut server = agent.accept().await;
+        assert_eq!(server.field("x-forwarded-for"), Some("127.0.0.1"));
+        server.switch("").await;
+        page.switched().await;
+    }
+}
+
 #[tokio::test]
 async fn a_flood_of_refusals_is_no_flood_of_lines() {
     let log = Log::capture();

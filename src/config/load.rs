@@ -31,6 +31,7 @@ impl Config {
             upstream,
             public_origins: Vec::new(),
             allow_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             limits: Limits::default(),
             admin: None,
             record: None,
@@ -103,6 +104,7 @@ impl Loader {
         let upstream = self.upstream(&defaults);
         let public_origins = self.values(&defaults, "public_origin", str::parse::<Origin>);
         let allow_origins = self.values(&defaults, "allow_origin", str::parse::<Origin>);
+        let trusted_proxies = self.values(&defaults, "trusted_proxies", values::network);
         let admin = self.admin(&defaults);
         let record = first(&defaults, "record").and_then(|given| {
             let path = given.values.first()?;
@@ -122,6 +124,7 @@ impl Loader {
             upstream,
             public_origins: public_origins.unwrap_or_default(),
             allow_origins: allow_origins.unwrap_or_default(),
+            trusted_proxies: trusted_proxies.unwrap_or_default(),
             limits: self.limits(&defaults),
             admin,
             record,

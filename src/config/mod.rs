@@ -25,6 +25,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub use crate::core::{Overflow, ReplayMode};
 use crate::profile::Profile;
 
@@ -47,6 +49,8 @@ pub struct Config {
     pub public_origins: Vec<Origin>,
     /// Foreign origins that may open WebSockets, compared exactly.
     pub allow_origins: Vec<Origin>,
+    /// Proxies before this one, whose word counts on whom they speak for.
+    pub trusted_proxies: Vec<IpNet>,
     /// Bounds on what clients may take.
     pub limits: Limits,
     /// Where the admin surface listens, if it does.

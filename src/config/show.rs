@@ -13,6 +13,9 @@ impl fmt::Display for Config {
         for origin in &self.allow_origins {
             writeln!(f, "allow_origin = {origin}")?;
         }
+        for network in &self.trusted_proxies {
+            writeln!(f, "trusted_proxies = {network}")?;
+        }
         let limits = &self.limits;
         writeln!(
             f,

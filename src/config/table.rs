@@ -32,7 +32,7 @@ pub(super) enum Scope {
 }
 
 /// Every setting there is.
-pub(super) static SETTINGS: [Setting; 36] = {
+pub(super) static SETTINGS: [Setting; 37] = {
     use Scope::{Both, Global, Route};
     [
         one(
@@ -108,6 +108,7 @@ pub(super) static SETTINGS: [Setting; 36] = {
         one("auth_subject", "auth-subject", Both, "HEADER", AUTH_SUBJECT),
         one("foreign", "foreign", Both, "POLICY", FOREIGN),
         one("subprotocol", "subprotocol", Both, "NAME", SUBPROTOCOL),
+        many("trusted_proxies", "trusted-proxies", Global, "NETWORK", TRUSTED_PROXIES),
         one("max_head", "max-head", Global, "SIZE", MAX_HEAD),
         one("head_timeout", "head-timeout", Global, "TIME", HEAD_TIMEOUT),
         one("idle_timeout", "idle-timeout", Global, "TIME", IDLE_TIMEOUT),
@@ -166,6 +167,8 @@ const AUTH_REQUEST: &str =
     "Who is asked, by a GET with the client's headers, for bind = auth_request: http://HOST[:PORT]/PATH";
 const AUTH_SUBJECT: &str = "The header of its answer that says who the client is";
 const FOREIGN: &str = "Whoever names another's session: separate (has one of their own) or refuse [default: separate]";
+const TRUSTED_PROXIES: &str =
+    "Proxy whose X-Forwarded-For says who the client is: an address or a network (repeatable)";
 const MAX_HEAD: &str = "Largest request head [default: 16KiB]";
 const HEAD_TIMEOUT: &str = "How long a new connection may take for its first request head [default: 5s]";
 const IDLE_TIMEOUT: &str = "How long a connection may wait for its next request [default: 75s]";

@@ -1,7 +1,9 @@
 //! Values of settings that are a word or a number.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::units::{duration, size};
 use super::{Foreign, Overflow, ReplayMode};
@@ -14,6 +16,20 @@ const LOG_BYTES_MIN: usize = 4096;
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let address = text.parse();
     address.map_err(|_| "is not ADDRESS:PORT with an IP address, such as 127.0.0.1:8080 or [::1]:8080".into())
+}
+
+/// An address, or a network of them.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    let network = text.parse::<IpNet>().or_else(|_| address());
+    let network = network.map_err(|_| "is no IP address, nor a network such as 10.0.0.0/8")?;
+    if network.trunc() != network {
+        return Err(format!(
+            "is an address within its network: {} would be it",
+            network.trunc()
+        ));
+    }
+    Ok(network)
 }
 
 pub(super) fn replay(text: &str) -> Result<ReplayMode, String> {

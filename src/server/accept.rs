@@ -156,6 +156,7 @@ async fn serve(
             Arc::clone(&serving),
             Peer {
                 address,
+                client: address.ip(),
                 wire: Arc::clone(&wire),
             },
         );

@@ -5,6 +5,7 @@
 
 mod accept;
 pub mod body;
+mod client;
 pub mod cookie;
 pub mod gate;
 pub mod headers;

@@ -43,7 +43,7 @@ pub(super) async fn owner(
         };
         let Some(value) = value.filter(|value| !value.is_empty()) else {
             shared.metrics.refused(Rule::Bind);
-            tracing::info!(client = %peer.address, route = %route.path.text, cause = %format!("no {bind}"), "no proof");
+            tracing::info!(client = %peer, route = %route.path.text, cause = %format!("no {bind}"), "no proof");
             return Err(body::text(
                 StatusCode::FORBIDDEN,
                 format!("{bind} is not in the request\n"),
@@ -72,7 +72,7 @@ async fn subject(
     };
     let refused = |cause: &str, status| {
         shared.metrics.refused(Rule::AuthRequest);
-        tracing::warn!(client = %peer.address, route = %route.path.text, auth_request = %url, cause, "refused");
+        tracing::warn!(client = %peer, route = %route.path.text, auth_request = %url, cause, "refused");
         line(status, "not authorised\n")
     };
     let asking = shared.pass.ask(&url.server, question(shared, url, peer, head));

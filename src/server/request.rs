@@ -1,6 +1,7 @@
 //! One request: the gate, then an upgrade or plain HTTP.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio_util::task::TaskTracker;
 
 use super::body::{Body, line};
+use super::client::client;
 use super::cookie::{self, BrowserId, CookieName};
 use super::gate::{Gate, Refusal};
 use super::headers::{BadUpgrade, Hop, authority, upgrade_asked};
@@ -47,8 +49,19 @@ pub(super) struct Shared {
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) address: SocketAddr,
+    /// Who it speaks for: itself, unless it is a trusted proxy.
+    pub(super) client: IpAddr,
     /// Its connection's socket.
     pub(super) wire: Arc<Wire>,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.client == self.address.ip().to_canonical() {
+            return self.address.fmt(f);
+        }
+        self.client.fmt(f)
+    }
 }
 
 impl Shared {
@@ -67,7 +80,7 @@ impl Shared {
             // its idle connections are not worth waiting for at the end
             pass: Pass::new(&TaskTracker::new()),
             sessions: Sessions::new(tracker.clone(), recorder, &config.limits, &metrics),
-            limits: Limits::new(&config.limits, &metrics),
+            limits: Limits::new(&config, &metrics),
             metrics,
             tracker,
             config,
@@ -75,8 +88,9 @@ impl Shared {
     }
 
     /// Answers a request.
-    pub(super) async fn answer(self: &Arc<Self>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn answer(self: &Arc<Self>, mut peer: Peer, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
+        peer.client = client(peer.address.ip(), &head.headers, &self.config.trusted_proxies);
         if let Err(refusal) = self.gate.check_host(&head.uri, &head.headers) {
             // no Host at all, or a bad one, is a bad request
             let bad = refusal.status == StatusCode::BAD_REQUEST;
@@ -84,21 +98,19 @@ impl Shared {
         }
         if head.method == Method::CONNECT {
             self.metrics.refused(Rule::Request);
-            tracing::info!(client = %peer.address, cause = "CONNECT asks for a tunnel", "refused");
+            tracing::info!(client = %peer, cause = "CONNECT asks for a tunnel", "refused");
             return line(StatusCode::NOT_IMPLEMENTED, "no tunnels here\n");
         }
         match upgrade_asked(&head) {
             Ok(false) => self.pass(&peer, Request::from_parts(head, body)).await,
-            Ok(true) if let Err(limit) = self.limits.attach(peer.address.ip()) => {
-                self.limits.refuse(peer.address.ip(), limit)
-            }
+            Ok(true) if let Err(limit) = self.limits.attach(peer.client) => self.limits.refuse(peer.client, limit),
             Ok(true) => match self.gate.check_origin(&head.uri, &head.headers) {
                 Ok(class) => upgrade::answer(Arc::clone(self), peer, Request::from_parts(head, body), class).await,
                 Err(refusal) => self.refuse(&peer, Rule::Origin, &refusal),
             },
             Err(bad) => {
                 self.metrics.refused(Rule::Request);
-                tracing::info!(client = %peer.address, cause = %bad, "bad upgrade request");
+                tracing::info!(client = %peer, cause = %bad, "bad upgrade request");
                 match bad {
                     BadUpgrade::Version => {
                         let mut answer = line(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 only\n");
@@ -115,7 +127,7 @@ impl Shared {
 
     fn refuse(&self, peer: &Peer, rule: Rule, refusal: &Refusal) -> Response<Body> {
         self.metrics.refused(rule);
-        tracing::warn!(client = %peer.address, status = refusal.status.as_u16(), "{}", refusal.log);
+        tracing::warn!(client = %peer, status = refusal.status.as_u16(), "{}", refusal.log);
         line(refusal.status, refusal.body)
     }
 
@@ -153,7 +165,7 @@ impl Shared {
         let public = &self.config.public_origins;
         let secure = !public.is_empty() && public.iter().all(|origin| origin.scheme == "https");
         Hop {
-            client: peer.address.ip(),
+            client: peer.client,
             scheme: if secure { "https" } else { "http" },
             host: self.public_host.as_deref(),
         }

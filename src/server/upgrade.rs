@@ -56,7 +56,7 @@ pub(super) async fn answer(
         browser_id,
         browser,
         offer,
-        address: peer.address.ip(),
+        address: peer.client,
         since,
     };
 
@@ -74,7 +74,7 @@ pub(super) async fn answer(
         }
         if any && !fits {
             let cause = "the page offers subprotocols, and not the one that the route's subprotocol names";
-            tracing::info!(client = %peer.address, route = %page.route.path.text, subprotocol = named, cause, "refused");
+            tracing::info!(client = %peer, route = %page.route.path.text, subprotocol = named, cause, "refused");
             return line(StatusCode::BAD_REQUEST, "no such subprotocol here\n");
         }
         let protocol = named.filter(|_| fits).and_then(|it| it.parse().ok());
