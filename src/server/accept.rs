@@ -147,7 +147,11 @@ async fn serve(
         return;
     }
     let wire = Arc::new(Wire::default());
-    let io = TokioIo::new(Hold::new(Socket::Tcp(stream), Arc::clone(&wire)));
+    let io = TokioIo::new(Hold::new(
+        Socket::Tcp(stream),
+        Arc::clone(&wire),
+        shared.config.limits.max_head,
+    ));
     let (talk, serving) = (Arc::clone(&wire), Arc::clone(&shared));
     let limits = shared.config.limits.clone();
     let service = service_fn(move |request| {
@@ -185,7 +189,7 @@ async fn serve(
         }
     };
     if let Err(error) = ended {
-        report(address, &error, talk.talk(), &shared);
+        report(address, &error, &talk, &shared);
     }
 }
 
@@ -199,13 +203,14 @@ async fn first_head_late(wire: &Wire, time: Duration) {
 }
 
 /// A client that broke the protocol or let us wait has its line; one that left is its own affair.
-fn report(client: SocketAddr, error: &hyper::Error, talk: Talk, shared: &Shared) {
-    match talk {
+fn report(client: SocketAddr, error: &hyper::Error, wire: &Wire, shared: &Shared) {
+    match wire.talk() {
         _ if error.is_parse() => {
             let max_head = error.is_parse_too_large().then_some(shared.config.limits.max_head);
             let rule = max_head.map_or(Rule::Request, |_| Rule::MaxHead);
             shared.metrics.refused(rule);
-            tracing::info!(%client, cause = %error, max_head, "bad request");
+            let fault = wire.fault();
+            tracing::info!(%client, cause = %error, fault, max_head, "bad request");
         }
         Talk::Heard if error.is_timeout() => {
             shared.metrics.refused(Rule::HeadTimeout);

@@ -15,11 +15,13 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Fields that end at each hop, besides those that `Connection` names (RFC 9110 7.6.1, and 11.7 for
 /// credentials of a proxy). `Trailer` is not among them: trailers are forwarded.
-const HOP_BY_HOP: [HeaderName; 8] = [
+const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
+    HTTP2_SETTINGS,
     KEEP_ALIVE,
     PROXY_CONNECTION,
     header::PROXY_AUTHENTICATE,
@@ -135,6 +137,14 @@ pub enum BadUpgrade {
 /// It asks for one, but not as RFC 6455 wants it.
 pub fn upgrade_asked(head: &request::Parts) -> Result<bool, BadUpgrade> {
     let headers = &head.headers;
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    if has_body && headers.contains_key(header::UPGRADE) {
+        return Err(BadUpgrade::Request("an upgrade has no body"));
+    }
+    if tokens(headers, &header::UPGRADE).any(|token| token.eq_ignore_ascii_case("h2c")) {
+        return Err(BadUpgrade::Request("HTTP/2 is not spoken here"));
+    }
     let asks = tokens(headers, &header::UPGRADE).any(|token| token.eq_ignore_ascii_case("websocket"))
         && tokens(headers, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
     if !asks {
@@ -145,11 +155,6 @@ pub fn upgrade_asked(head: &request::Parts) -> Result<bool, BadUpgrade> {
     }
     if head.version != Version::HTTP_11 {
         return Err(BadUpgrade::Request("a WebSocket upgrade needs HTTP/1.1"));
-    }
-    if headers.contains_key(header::TRANSFER_ENCODING)
-        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
-    {
-        return Err(BadUpgrade::Request("a WebSocket upgrade has no body"));
     }
     if single(headers, &header::SEC_WEBSOCKET_VERSION) != Ok(Some("13")) {
         return Err(BadUpgrade::Version);
@@ -179,8 +184,14 @@ fn to_upstream(head: &mut request::Parts, hop: Hop<'_>) {
     head.version = Version::HTTP_11;
     let headers = &mut head.headers;
     remove_hop_by_hop(headers);
-    // No proxy before this one is trusted, so what these claim is the client's word only.
-    let claims: Vec<_> = headers.keys().filter(|name| is_forwarding(name)).cloned().collect();
+    // Whatever a proxy before this one is believed has been read by now. CGI and its heirs take `X_Name` for `X-Name`,
+    // so that is a way to claim what only proxies set.
+    let folded = |name: &HeaderName| name.as_str().starts_with("x_") || is_identity(&hyphened(name));
+    let claims: Vec<_> = headers
+        .keys()
+        .filter(|name| is_forwarding(name) || (name.as_str().contains('_') && folded(name)))
+        .cloned()
+        .collect();
     for name in claims {
         headers.remove(name);
     }
@@ -203,6 +214,21 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in HOP_BY_HOP.into_iter().chain(named) {
         headers.remove(name);
     }
+}
+
+/// The field that CGI takes this one for.
+fn hyphened(name: &HeaderName) -> HeaderName {
+    let hyphened = name.as_str().replace('_', "-").parse();
+    hyphened.unwrap_or_else(|_| name.clone())
+}
+
+/// A field of the request that its `Connection` names though it is for the agent server: a way to have a proxy lose what
+/// another one before it has set.
+#[must_use]
+pub fn stolen_by_connection(headers: &HeaderMap) -> Option<HeaderName> {
+    let named = tokens(headers, &header::CONNECTION).filter_map(|token| token.parse::<HeaderName>().ok());
+    let end_to_end = |name: &HeaderName| !HOP_BY_HOP.contains(name) && *name != header::TRAILER;
+    named.filter(end_to_end).find(|name| headers.contains_key(name))
 }
 
 /// Fields that say who asks; `Connection` cannot make a proxy lose them.

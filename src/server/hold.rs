@@ -1,16 +1,17 @@
-//! A socket under hyper's server that can hold the last head back.
+//! A socket under hyper's server: the heads that it reads are looked at, and it can hold the last one that is written back.
 //!
 //! The 101 that answers a reattach is not written by hyper: it is kept, and leaves in one write with the first of the
 //! replay. hyper hands a head to its socket in one piece and flushes it before the upgrade completes.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::framing::{Fault, Framing};
 use crate::transport::socket::Socket;
 
 /// What a connection's socket and those who serve it tell each other. One task uses it, so no order is published by it.
@@ -19,7 +20,11 @@ pub(super) struct Wire {
     holding: AtomicBool,
     heard: AtomicBool,
     answered: AtomicBool,
-    asked: AtomicBool,
+    /// Heads that hyper found.
+    asked: AtomicU64,
+    /// Heads that [`Framing`] found.
+    heads: AtomicU64,
+    fault: OnceLock<Fault>,
 }
 
 /// Where a connection stands.
@@ -55,14 +60,23 @@ impl Wire {
         }
     }
 
-    /// A request's head is whole.
+    /// hyper found a request's head.
     pub(super) fn ask(&self) {
-        self.asked.store(true, Ordering::Relaxed);
+        self.asked.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether a request's head was ever whole.
     pub(super) fn has_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed) > 0
+    }
+
+    /// What is wrong with a head that was read; nothing that comes with it is to be answered otherwise.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        let more = self.asked.load(Ordering::Relaxed) > self.heads.load(Ordering::Relaxed);
+        self.fault
+            .get()
+            .copied()
+            .or(more.then_some("a line that ends without CR"))
     }
 
     fn hear(&self) {
@@ -80,15 +94,17 @@ impl Wire {
 pub(super) struct Hold {
     socket: Socket,
     wire: Arc<Wire>,
+    framing: Framing,
     held: Vec<u8>,
 }
 
 impl Hold {
-    /// Wraps `socket`, of which `wire` tells.
-    pub(super) fn new(socket: Socket, wire: Arc<Wire>) -> Self {
+    /// Wraps `socket`, of which `wire` tells; a request's head is no larger than `max_head`.
+    pub(super) fn new(socket: Socket, wire: Arc<Wire>, max_head: usize) -> Self {
         Self {
             socket,
             wire,
+            framing: Framing::new(max_head),
             held: Vec::new(),
         }
     }
@@ -103,8 +119,14 @@ impl AsyncRead for Hold {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
-        if buf.filled().len() > before {
+        let read = &buf.filled()[before..];
+        if !read.is_empty() {
             self.wire.hear();
+            if let Err(fault) = self.framing.read(read) {
+                // the first is the one that counts
+                let _ = self.wire.fault.set(fault);
+            }
+            self.wire.heads.store(self.framing.heads(), Ordering::Relaxed);
         }
         polled
     }

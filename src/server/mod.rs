@@ -7,6 +7,7 @@ mod accept;
 pub mod body;
 mod client;
 pub mod cookie;
+pub mod framing;
 pub mod gate;
 pub mod headers;
 mod hello;

@@ -15,7 +15,7 @@ use super::body::{Body, line};
 use super::client::client;
 use super::cookie::{self, BrowserId, CookieName};
 use super::gate::{Gate, Refusal};
-use super::headers::{BadUpgrade, Hop, authority, upgrade_asked};
+use super::headers::{self, BadUpgrade, Hop, authority, upgrade_asked};
 use super::hold::Wire;
 use super::limits::Limits;
 use super::pages::{Browsers, is_page_request, is_service_worker_script, must_be_rerequested};
@@ -88,13 +88,38 @@ impl Shared {
     }
 
     /// Answers a request.
-    pub(super) async fn answer(self: &Arc<Self>, mut peer: Peer, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn answer(self: &Arc<Self>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+        if let Some(fault) = peer.wire.fault() {
+            self.metrics.refused(Rule::Request);
+            tracing::info!(client = %peer, cause = fault, "bad request");
+            return last(line(StatusCode::BAD_REQUEST, "bad request\n"));
+        }
+        // what follows on the connection is not looked at by `framing`, so nothing may
+        let watched = [header::TRANSFER_ENCODING, header::UPGRADE]
+            .iter()
+            .all(|name| !request.headers().contains_key(name));
+        let answer = self.serve(peer, request).await;
+        if watched || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return answer;
+        }
+        last(answer)
+    }
+
+    async fn serve(self: &Arc<Self>, mut peer: Peer, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
         peer.client = client(peer.address.ip(), &head.headers, &self.config.trusted_proxies);
         if let Err(refusal) = self.gate.check_host(&head.uri, &head.headers) {
             // no Host at all, or a bad one, is a bad request
-            let bad = refusal.status == StatusCode::BAD_REQUEST;
-            return self.refuse(&peer, if bad { Rule::Request } else { Rule::Host }, &refusal);
+            return if refusal.status == StatusCode::BAD_REQUEST {
+                last(self.refuse(&peer, Rule::Request, &refusal))
+            } else {
+                self.refuse(&peer, Rule::Host, &refusal)
+            };
+        }
+        if let Some(name) = headers::stolen_by_connection(&head.headers) {
+            self.metrics.refused(Rule::Request);
+            tracing::info!(client = %peer, field = %name, cause = "Connection names a field that is end-to-end", "bad request");
+            return last(line(StatusCode::BAD_REQUEST, "bad Connection\n"));
         }
         if head.method == Method::CONNECT {
             self.metrics.refused(Rule::Request);
@@ -189,4 +214,12 @@ impl Shared {
             .find_map(|route| Some((Arc::clone(route), route.path.matches(path)?)));
         claimed.unwrap_or_else(|| (Arc::clone(&self.unrouted), Captures::default()))
     }
+}
+
+/// The connection's last answer.
+fn last(mut answer: Response<Body>) -> Response<Body> {
+    answer
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
 }

@@ -5,3 +5,4 @@ mod common;
 
 mod beside;
 mod floods;
+mod smuggling;

@@ -164,7 +164,7 @@ fn an_answer_loses_hop_by_hop_fields_only() {
 fn a_good_upgrade_is_known() {
     assert_eq!(upgrade_asked(&head("/ws", &UPGRADE)), Ok(true));
     assert_eq!(
-        upgrade_asked(&upgrade_with("upgrade", Some("h2c, websocket"))),
+        upgrade_asked(&upgrade_with("upgrade", Some("TLS/1.0, websocket"))),
         Ok(true)
     );
     assert_eq!(upgrade_asked(&upgrade_with("content-length", Some("0"))), Ok(true));
@@ -174,7 +174,7 @@ fn a_good_upgrade_is_known() {
 fn what_does_not_ask_is_plain_http() {
     for (name, value) in [
         ("upgrade", None),
-        ("upgrade", Some("h2c")),
+        ("upgrade", Some("TLS/1.0")),
         ("connection", None),
         ("connection", Some("upgrades")),
     ] {
@@ -188,6 +188,10 @@ fn what_does_not_ask_is_plain_http() {
 
 #[test]
 fn a_bad_upgrade_is_refused() {
+    for other in ["h2c", "websocket, H2C"] {
+        let refused = upgrade_asked(&upgrade_with("upgrade", Some(other)));
+        assert!(matches!(refused, Err(BadUpgrade::Request(_))), "{other}: {refused:?}");
+    }
     for version in [None, Some("8"), Some("13, 8"), Some("")] {
         assert_eq!(
             upgrade_asked(&upgrade_with("sec-websocket-version", version)),
