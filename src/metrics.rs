@@ -44,11 +44,17 @@ pub enum Rule {
     AttachRate,
     /// New sessions of one client in a second.
     SessionRate,
+    /// What all sessions together hold: they were asked to give back.
+    MaxBuffered,
+    /// A page's message that is too large, or in too many pieces.
+    MaxMessage,
+    /// A page that kept the agent server waiting.
+    SlowReader,
 }
 
 impl Rule {
     /// Every rule; each has its series from the start, so that a rate is seen from the first refusal on.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Host,
         Self::Origin,
         Self::Request,
@@ -67,6 +73,9 @@ impl Rule {
         Self::MaxOwnerSessions,
         Self::AttachRate,
         Self::SessionRate,
+        Self::MaxBuffered,
+        Self::MaxMessage,
+        Self::SlowReader,
     ];
 
     /// Its label.
@@ -91,6 +100,9 @@ impl Rule {
             Self::MaxOwnerSessions => "max_owner_sessions",
             Self::AttachRate => "attach_rate",
             Self::SessionRate => "session_rate",
+            Self::MaxBuffered => "max_buffered",
+            Self::MaxMessage => "max_message",
+            Self::SlowReader => "slow_reader",
         }
     }
 }
@@ -106,6 +118,8 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Pending attachments at a time.
     pub pending: IntGauge,
+    /// Bytes that sessions hold.
+    pub buffered: IntGauge,
 }
 
 impl Default for Metrics {
@@ -123,6 +137,10 @@ impl Default for Metrics {
             pending: gauge(
                 "sessmux_pending_attachments",
                 "Pages that have yet to say their hello or first message",
+            ),
+            buffered: gauge(
+                "sessmux_buffered_bytes",
+                "What sessions hold in memory: logs, unfinished and unsent messages",
             ),
             registry,
         };

@@ -160,6 +160,7 @@ fn every_setting_of_a_file_arrives() {
         max_sessions: 5,
         max_client_sessions: 6,
         max_owner_sessions: 7,
+        max_buffered: 1 << 20,
         attach_rate: 8,
         session_rate: 9,
     };
@@ -178,6 +179,10 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!(defaults.log_bytes, 65_536);
     assert_eq!(defaults.log_messages, 10);
     assert_eq!(defaults.overflow, Overflow::Close);
+    assert_eq!(
+        (defaults.max_fragments, defaults.slow_reader),
+        (11, Duration::from_secs(3))
+    );
     assert!(!defaults.acks && !defaults.fights);
     assert_eq!(defaults.foreign, Foreign::Refuse);
     assert_eq!(defaults.bind.len(), 3);

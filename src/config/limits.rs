@@ -9,6 +9,9 @@ use super::{units, values};
 /// hyper's smallest buffer, in bytes: it takes no smaller bound for a head.
 const MAX_HEAD_MIN: usize = 8 << 10;
 
+/// Below this not even a few sessions have room.
+const MAX_BUFFERED_MIN: usize = 1 << 20;
+
 /// Bounds on what clients may take. A client is an address; of IPv6 a network of 64 bits, for that is what one is given.
 /// The addresses of this machine are bounded in all only: they are its own, or a proxy's that speaks for many.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct Limits {
     pub max_client_sessions: usize,
     /// The same, of one owner that was proved.
     pub max_owner_sessions: usize,
+    /// What all sessions together hold, in bytes: logs, messages that are not whole, what waits to be sent.
+    pub max_buffered: usize,
     /// Upgrade requests of one client, a second.
     pub attach_rate: u32,
     /// New sessions of one client, a second.
@@ -53,6 +58,7 @@ impl Default for Limits {
             max_sessions: 10_000,
             max_client_sessions: 1000,
             max_owner_sessions: 256,
+            max_buffered: 512 << 20,
             attach_rate: 50,
             session_rate: 20,
         }
@@ -72,10 +78,18 @@ impl Limits {
     }
 }
 
+/// What the container may have in memory, in bytes, where it is bounded (Linux, cgroup v2).
+fn container_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?;
+    text.trim().parse().ok()
+}
+
 impl Loader {
     /// The limits, each with its default where none is given.
     pub(super) fn limits(&mut self, layers: &[&Layer]) -> Limits {
         let default = Limits::default();
+        let max_buffered = container_memory().map_or(default.max_buffered, |all| default.max_buffered.min(all / 2));
+        let buffered = |text: &str| values::at_least(MAX_BUFFERED_MIN, units::size(text)?);
         let mut count = |name, default| self.value(layers, name, default, values::count);
         let max_connections = count("max_connections", default.max_connections);
         let max_client_connections = count("max_client_connections", default.max_client_connections);
@@ -96,6 +110,7 @@ impl Loader {
             max_sessions,
             max_client_sessions,
             max_owner_sessions,
+            max_buffered: self.value(layers, "max_buffered", max_buffered, buffered),
             attach_rate: self.value(layers, "attach_rate", default.attach_rate, values::rate),
             session_rate: self.value(layers, "session_rate", default.session_rate, values::rate),
         }

@@ -180,6 +180,8 @@ impl Loader {
             log_bytes: self.value(layers, "log_bytes", log_bytes, values::log_bytes),
             log_messages: self.value(layers, "log_messages", default.log_messages, values::count),
             overflow: self.value(layers, "overflow", default.overflow, values::overflow),
+            slow_reader: self.value(layers, "slow_reader", default.slow_reader, values::time),
+            max_fragments: self.value(layers, "max_fragments", default.max_fragments, values::count),
             acks: self.value(layers, "acks", default.acks, values::boolean),
             fights: self.value(layers, "fights", default.fights, values::boolean),
             bind: self.values(layers, "bind", str::parse::<Bind>).unwrap_or_default(),

@@ -92,6 +92,10 @@ pub struct Route {
     pub log_messages: usize,
     /// What happens when the log is full while nobody is attached.
     pub overflow: Overflow,
+    /// How long a page may keep upstream unread; agent servers drop connections whose pings go unread.
+    pub slow_reader: Duration,
+    /// Most frames of one message, both ways.
+    pub max_fragments: usize,
     /// Ask browsers to acknowledge delivery by ping.
     pub acks: bool,
     /// Damp two pages that take a session from each other without end.
@@ -135,6 +139,9 @@ impl Route {
             log_bytes: 8 << 20,
             log_messages: 10_000,
             overflow: Overflow::DropOldest,
+            slow_reader: Duration::from_secs(10),
+            // 16 MiB in pieces of 1 KiB
+            max_fragments: 16_384,
             acks: true,
             fights: true,
             bind: Vec::new(),

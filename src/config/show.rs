@@ -20,7 +20,7 @@ impl fmt::Display for Config {
         writeln!(
             f,
             "max_head = {} within {:?}, idle_timeout = {:?}\nmax_connections = {}, {} of a client\nmax_pending = {}, {} of a client\n\
-             max_sessions = {}, {} of a client, {} of an owner\nattach_rate = {}, session_rate = {}, of a client a second",
+             max_sessions = {}, {} of a client, {} of an owner\nmax_buffered = {}\nattach_rate = {}, session_rate = {}, of a client a second",
             limits.max_head,
             limits.head_timeout,
             limits.idle_timeout,
@@ -31,6 +31,7 @@ impl fmt::Display for Config {
             limits.max_sessions,
             limits.max_client_sessions,
             limits.max_owner_sessions,
+            limits.max_buffered,
             limits.attach_rate,
             limits.session_rate,
         )?;
@@ -75,8 +76,14 @@ impl fmt::Display for Route {
         };
         writeln!(
             f,
-            "  grace = {:?} ({:?} while something is open), max_message = {}, log = {} bytes or {} messages, overflow = {overflow}",
-            self.grace, self.grace_open, self.max_message, self.log_bytes, self.log_messages
+            "  grace = {:?} ({:?} while something is open), max_message = {} in {} frames, log = {} bytes or {} messages, overflow = {overflow}, slow_reader = {:?}",
+            self.grace,
+            self.grace_open,
+            self.max_message,
+            self.max_fragments,
+            self.log_bytes,
+            self.log_messages,
+            self.slow_reader
         )?;
         let foreign = match self.foreign {
             Foreign::Separate => "separate",

@@ -32,7 +32,7 @@ pub(super) enum Scope {
 }
 
 /// Every setting there is.
-pub(super) static SETTINGS: [Setting; 37] = {
+pub(super) static SETTINGS: [Setting; 40] = {
     use Scope::{Both, Global, Route};
     [
         one(
@@ -94,6 +94,8 @@ pub(super) static SETTINGS: [Setting; 37] = {
             "Bound of a session's replay log [default: 8MiB]",
         ),
         one("log_messages", "log-messages", Both, "COUNT", LOG_MESSAGES),
+        one("max_fragments", "max-fragments", Both, "COUNT", MAX_FRAGMENTS),
+        one("slow_reader", "slow-reader", Both, "TIME", SLOW_READER),
         one("overflow", "overflow", Both, "POLICY", OVERFLOW),
         one(
             "acks",
@@ -143,6 +145,7 @@ pub(super) static SETTINGS: [Setting; 37] = {
             "COUNT",
             MAX_OWNER_SESSIONS,
         ),
+        one("max_buffered", "max-buffered", Global, "SIZE", MAX_BUFFERED),
         one("attach_rate", "attach-rate", Global, "COUNT", ATTACH_RATE),
         one("session_rate", "session-rate", Global, "COUNT", SESSION_RATE),
         one("admin", "admin", Global, "ADDRESS", ADMIN),
@@ -179,6 +182,11 @@ const MAX_CLIENT_PENDING: &str = "The same, of one client [default: 128]";
 const MAX_SESSIONS: &str = "Sessions at a time [default: 10000]";
 const MAX_CLIENT_SESSIONS: &str = "Sessions at a time that one client created [default: 1000]";
 const MAX_OWNER_SESSIONS: &str = "Sessions at a time of one owner that was proved [default: 256]";
+const MAX_BUFFERED: &str = "What all sessions together may hold in memory, logs above all [default: 512MiB, or half of what \
+    the container may have]";
+const MAX_FRAGMENTS: &str = "Most frames of one message, both ways [default: 16384]";
+const SLOW_READER: &str =
+    "How long a page may keep the agent server unread before it is closed with 4008 [default: 10s]";
 const ATTACH_RATE: &str = "WebSocket requests of one client a second, in the mean over 10 s [default: 50]";
 const SESSION_RATE: &str = "New sessions of one client a second, in the mean over 10 s [default: 20]";
 const ADMIN: &str = "Where metrics and health are asked for: unix:PATH or ADDRESS:PORT";

@@ -14,7 +14,7 @@ pub const PROTOCOL_ERROR: u16 = 1002;
 pub const NOT_UTF8: u16 = 1007;
 /// The key is missing, or no hello or first message came in time.
 pub const POLICY: u16 = 1008;
-/// A message is over the route's `max_message`.
+/// A message is over the route's `max_message` or `max_fragments`.
 pub const TOO_BIG: u16 = 1009;
 /// The agent server broke the protocol.
 pub const UPSTREAM_FAULT: u16 = 1011;

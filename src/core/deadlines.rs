@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-/// A page that keeps upstream unread for this long is too slow.
-pub(super) const STALL: Duration = Duration::from_secs(10);
 /// A client message that is incomplete for this long closes its page.
 pub(super) const CLIENT_MESSAGE: Duration = Duration::from_secs(30);
 /// A normal close is judged so long after it: a reload's page request comes first, but not at once.
@@ -20,7 +18,7 @@ pub(super) const ECHO: Duration = Duration::from_secs(15);
 /// Something is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// The attached page kept upstream unread for 10 s: close 4008.
+    /// The attached page kept upstream unread for too long: close 4008.
     TooSlow,
     /// Its message has been incomplete for 30 s: close 1013.
     IncompleteMessage,

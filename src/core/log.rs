@@ -37,6 +37,8 @@ pub struct Bounds {
 #[derive(Debug, Clone)]
 pub struct Log {
     bounds: Bounds,
+    /// A further bound by bytes, while all sessions together hold too much.
+    cap: usize,
     slabs: VecDeque<Slab>,
     /// Start of the oldest retained message.
     base: Mark,
@@ -78,6 +80,7 @@ impl Log {
     pub fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
+            cap: usize::MAX,
             slabs: VecDeque::new(),
             base: Mark::default(),
             newest: 0,
@@ -151,9 +154,30 @@ impl Log {
         self.pinned -= bytes;
     }
 
+    /// Bytes that the log holds on to, and those that count with it.
+    pub fn held(&self) -> usize {
+        self.allocated() + self.pinned
+    }
+
+    /// Bounds the log by `bytes` too, from its next eviction on.
+    pub fn set_cap(&mut self, bytes: usize) {
+        self.cap = bytes;
+    }
+
+    /// Evicts as [`Self::evict`] does, but until no more than `bytes` are left.
+    pub fn evict_to(&mut self, bytes: usize, cursor: Option<u64>) -> u64 {
+        let cap = self.cap;
+        self.cap = bytes.min(cap);
+        let evicted = self.evict(cursor);
+        self.cap = cap;
+        self.spare = None;
+        evicted
+    }
+
     /// The bound by bytes, less what is pinned; half of it is the log's in any case.
     fn bytes(&self) -> usize {
-        self.bounds.bytes - self.pinned.min(self.bounds.bytes / 2)
+        let bytes = self.bounds.bytes.min(self.cap);
+        bytes - self.pinned.min(bytes / 2)
     }
 
     /// Appends bytes of the frame being received.

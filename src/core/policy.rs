@@ -52,6 +52,8 @@ pub struct Policy {
     pub log: Bounds,
     /// What happens when it is full while nobody is attached.
     pub overflow: Overflow,
+    /// How long a page may keep upstream unread.
+    pub slow_reader: Duration,
     /// Ask browsers to acknowledge delivery.
     pub acks: bool,
     /// Damp takeover fights.

@@ -25,6 +25,10 @@ use crate::transport::socket::Socket;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
+/// What a page has yet to take waits in its session's log, where it is bounded and counted, and not by the megabyte in the
+/// system's buffers: so many bytes of it lie there unsent, which is enough for one write.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 * 1024;
 /// How long accepting rests after an error, which is mostly a lack of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How long sessions and connections may take to end once sessmux stops.
@@ -142,6 +146,8 @@ async fn serve(
     let prepared = stream
         .set_nodelay(true)
         .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive));
+    #[cfg(target_os = "linux")]
+    let prepared = prepared.and_then(|()| SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT));
     if prepared.is_err() {
         // it was gone before it was served
         return;

@@ -18,6 +18,7 @@ use crate::profile::{Message, Role, Rule, Side, Signer, State};
 use crate::session::attach::Attach;
 use crate::session::mailbox::Mail;
 use crate::session::pending;
+use crate::session::policy::bounds;
 use crate::session::quota::Place;
 use crate::session::registry::Opened;
 
@@ -43,7 +44,7 @@ impl Newcomer {
             return;
         };
         attach.permit = Some(permit);
-        let first = pending::first_message(&mut attach, self.route.max_message);
+        let first = pending::first_message(&mut attach, bounds(&self.route));
         let (kind, first) = match self.unless_stopping(first).await {
             Ok(first) => first,
             Err(close) => return self.turn_away(*attach, &close),
@@ -119,7 +120,7 @@ impl Newcomer {
             Err(_) => return Err(Close::new(close::TRY_LATER, "another page has yet to say its hello")),
         };
         let hello = |message: &Message<'_>| self.hello_in(message);
-        attach.hello_id = pending::hello(attach, &challenge, self.route.max_message, hello).await?;
+        attach.hello_id = pending::hello(attach, &challenge, bounds(&self.route), hello).await?;
         Ok(Heard::Hello)
     }
 

@@ -175,6 +175,7 @@ impl Newcomer {
             proof: None,
             hello_id: None,
             permit: None,
+            share: Some(self.shared.sessions.share()),
             retry: None,
         }))
     }

@@ -79,7 +79,7 @@ impl Shared {
             browsers: Browsers::new(),
             // its idle connections are not worth waiting for at the end
             pass: Pass::new(&TaskTracker::new()),
-            sessions: Sessions::new(tracker.clone(), recorder, &config.limits, &metrics),
+            sessions: Sessions::new(tracker.clone(), recorder, &config.limits, Arc::clone(&metrics)),
             limits: Limits::new(&config, &metrics),
             metrics,
             tracker,

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::browser::Browser;
+use super::budget::Share;
 use super::farewell::farewell;
 use super::key::Key;
 use super::quota::Place;
@@ -37,6 +38,8 @@ pub struct Attach {
     pub hello_id: Option<Vec<u8>>,
     /// Its place among the pending attachments, given up when it is attached.
     pub permit: Option<Place<IpAddr>>,
+    /// What it holds of the memory that all have together, until it is attached.
+    pub share: Option<Share>,
     /// Where the attach comes back to if the session ends before it took effect; dropped once it did.
     pub retry: Option<oneshot::Sender<Box<Attach>>>,
 }

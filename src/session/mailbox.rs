@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::attach::Attach;
 use super::key::Owner;
+use super::registry::{Done, Relief};
 
 /// A message to a session's task.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub enum Mail {
     Challenge(oneshot::Sender<Vec<u8>>),
     /// The page that the session was created for will not attach.
     Abandoned,
+    /// All sessions together hold too much: it gives back what is asked for, and then drops the other.
+    Relieve(Relief, Done),
     /// sessmux stops: upstream is closed in order and the page told to come back.
     Shutdown,
 }

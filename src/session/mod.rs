@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod attach;
 pub mod browser;
+pub mod budget;
 mod farewell;
 pub mod key;
 mod lookalike;

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::core::frame::{self, Sender};
 use crate::profile::Kind;
-use crate::transport::reader::{FrameReader, Piece};
+use crate::transport::reader::{Bounds, FrameReader, Piece};
 use crate::transport::socket::Socket;
 
 /// See the module.
@@ -51,8 +51,8 @@ impl std::ops::Deref for Message<'_> {
 }
 
 impl Page {
-    pub(super) fn new(socket: Socket, epoch: u64, unread: Vec<u8>, max_message: usize) -> Self {
-        let reader = FrameReader::new(Sender::Client, max_message);
+    pub(super) fn new(socket: Socket, epoch: u64, unread: Vec<u8>, bounds: Bounds) -> Self {
+        let reader = FrameReader::new(Sender::Client, bounds);
         Self {
             socket,
             epoch,
@@ -64,6 +64,11 @@ impl Page {
             hello_answered: false,
             writable: true,
         }
+    }
+
+    /// Bytes that it holds: of a message that is not whole, and those read before it was attached.
+    pub(super) fn held(&self) -> usize {
+        self.held.capacity() + self.unread.capacity()
     }
 
     /// Takes a piece of a message; returns the message once it is whole.

@@ -10,7 +10,7 @@ use super::page::{kind, payload};
 use crate::core::close::{self, Close};
 use crate::core::frame::{self, Opcode, Sender};
 use crate::profile::{self, Kind};
-use crate::transport::reader::{Event, FrameReader};
+use crate::transport::reader::{Bounds, Event, FrameReader};
 
 /// A page has this long to say its first message, on a route whose key is in it.
 const FIRST_MESSAGE: Duration = Duration::from_secs(5);
@@ -18,26 +18,26 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(5);
 const HELLO: Duration = Duration::from_secs(10);
 
 /// Reads on until the first message is whole, and returns its kind and payload; `attach.unread` keeps the bytes as they came.
-pub async fn first_message(attach: &mut Attach, max_message: usize) -> Result<(Kind, Vec<u8>), Close> {
+pub async fn first_message(attach: &mut Attach, bounds: Bounds) -> Result<(Kind, Vec<u8>), Close> {
     let late = "no first message in time; this route's key is in it, so its server cannot speak first";
     let whole = |message: &profile::Message<'_>| Some((message.kind, message.payload.to_vec()));
-    until(attach, max_message, FIRST_MESSAGE, late, whole).await
+    until(attach, bounds, FIRST_MESSAGE, late, whole).await
 }
 
 /// Sends `challenge` and reads on until `hello` finds a message to be one; `attach.unread` keeps all that came.
 pub async fn hello<T>(
     attach: &mut Attach,
     challenge: &[u8],
-    max_message: usize,
+    bounds: Bounds,
     hello: impl Fn(&profile::Message<'_>) -> Option<T>,
 ) -> Result<T, Close> {
     attach.head.extend_from_slice(challenge);
-    until(attach, max_message, HELLO, "no hello in time", hello).await
+    until(attach, bounds, HELLO, "no hello in time", hello).await
 }
 
 async fn until<T>(
     attach: &mut Attach,
-    max_message: usize,
+    bounds: Bounds,
     within: Duration,
     late: &'static str,
     wanted: impl Fn(&profile::Message<'_>) -> Option<T>,
@@ -49,7 +49,7 @@ async fn until<T>(
             .write_all(&std::mem::take(&mut attach.head))
             .await
             .map_err(gone)?;
-        let mut reader = FrameReader::new(Sender::Client, max_message);
+        let mut reader = FrameReader::new(Sender::Client, bounds);
         let (mut message, mut number, mut seen) = (Vec::new(), 0, 0);
         loop {
             let mut bytes = &attach.unread[seen..];
@@ -91,7 +91,13 @@ async fn until<T>(
                 }
             }
             seen = attach.unread.len();
-            if seen > max_message.saturating_add(frame::MAX_HEADER) {
+            if let Some(share) = &mut attach.share {
+                share.set(seen);
+                if share.is_over() {
+                    return Err(Close::new(close::TRY_LATER, "over a limit: try again later"));
+                }
+            }
+            if seen > bounds.bytes.saturating_add(frame::MAX_HEADER) {
                 return Err(Close::new(close::TOO_BIG, "too much before the hello"));
             }
             if attach.socket.read_buf(&mut attach.unread).await.map_err(gone)? == 0 {

@@ -5,6 +5,7 @@ use crate::config::{KeyPart, KeySource, Route};
 use crate::core::Policy;
 use crate::core::log::Bounds;
 use crate::profile::Role;
+use crate::transport::reader;
 
 /// What the core needs of a route for the session named `key`.
 pub(super) fn policy(route: &Route, key: &Key) -> Policy {
@@ -28,8 +29,17 @@ pub(super) fn policy(route: &Route, key: &Key) -> Policy {
             messages: route.log_messages as u64,
         },
         overflow: route.overflow,
+        slow_reader: route.slow_reader,
         acks: route.acks,
         fights: route.fights,
+    }
+}
+
+/// The bounds of this route's messages.
+pub fn bounds(route: &Route) -> reader::Bounds {
+    reader::Bounds {
+        bytes: route.max_message,
+        fragments: route.max_fragments,
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::core::close::Close;
 use crate::core::frame::{self, Opcode, Sender};
 use crate::session::scratch;
-use crate::transport::reader::FrameReader;
+use crate::transport::reader::{Bounds, FrameReader};
 use crate::transport::socket::Socket;
 
 /// While this much waits to be sent, in bytes, pages are not read.
@@ -28,10 +28,10 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    pub(super) fn new(socket: Socket, max_message: usize) -> Self {
+    pub(super) fn new(socket: Socket, bounds: Bounds) -> Self {
         Self {
             socket,
-            reader: FrameReader::new(Sender::Server, max_message),
+            reader: FrameReader::new(Sender::Server, bounds),
             queue: Vec::new(),
             sent: 0,
             writable: true,

@@ -14,16 +14,32 @@ use super::utf8::Utf8;
 #[derive(Debug)]
 pub struct FrameReader {
     from: Sender,
-    /// Largest message, in bytes; headers of its continuation frames count, so that empty fragments are bounded too.
-    max_message: u64,
+    bounds: Bounds,
     /// The start of a header or control frame, where it was cut.
     carry: [u8; MAX_HEADER + MAX_CONTROL],
     carried: usize,
     /// The data frame being read, and how much of its payload was.
     frame: Option<(Header, u64)>,
-    /// The message being read: whether it is text, and its size so far.
-    message: Option<(bool, u64)>,
+    /// The message being read.
+    message: Option<Message>,
     utf8: Utf8,
+}
+
+/// Bounds of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// In bytes; the headers of its continuation frames count.
+    pub bytes: usize,
+    /// In frames.
+    pub fragments: usize,
+}
+
+/// A message that is being read.
+#[derive(Debug, Clone, Copy)]
+struct Message {
+    text: bool,
+    bytes: u64,
+    fragments: u32,
 }
 
 /// What the next bytes are.
@@ -82,7 +98,10 @@ pub enum Fault {
     NotUtf8,
     /// Close code 1009.
     #[error("message larger than max_message = {0}")]
-    TooBig(u64),
+    TooBig(usize),
+    /// Close code 1009.
+    #[error("message in more pieces than max_fragments = {0}")]
+    TooMany(usize),
 }
 
 impl Fault {
@@ -91,7 +110,7 @@ impl Fault {
         match self {
             Self::Malformed(_) | Self::Fragments => close::PROTOCOL_ERROR,
             Self::NotUtf8 => close::NOT_UTF8,
-            Self::TooBig(_) => close::TOO_BIG,
+            Self::TooBig(_) | Self::TooMany(_) => close::TOO_BIG,
         }
     }
 }
@@ -103,10 +122,10 @@ thread_local! {
 
 impl FrameReader {
     /// A reader of what `from` sends, at the start of its first frame.
-    pub fn new(from: Sender, max_message: usize) -> Self {
+    pub fn new(from: Sender, bounds: Bounds) -> Self {
         Self {
             from,
-            max_message: max_message as u64,
+            bounds,
             carry: [0; MAX_HEADER + MAX_CONTROL],
             carried: 0,
             frame: None,
@@ -191,17 +210,28 @@ impl FrameReader {
 
     /// Checks a data frame's header against the message it belongs to, before any of its payload is held.
     fn begin(&mut self, header: &Header) -> Result<(), Fault> {
-        let (text, size) = match (header.opcode, self.message) {
-            (Opcode::Continuation, Some((text, size))) => (text, size + header.size as u64),
+        let mut message = match (header.opcode, self.message) {
+            (Opcode::Continuation, Some(message)) => Message {
+                bytes: message.bytes + header.size as u64,
+                fragments: message.fragments.saturating_add(1),
+                ..message
+            },
             (Opcode::Continuation, None) => return Err(Fault::Fragments),
             (_, Some(_)) => return Err(Fault::Fragments),
-            (opcode, None) => (opcode == Opcode::Text, 0),
+            (opcode, None) => Message {
+                text: opcode == Opcode::Text,
+                bytes: 0,
+                fragments: 1,
+            },
         };
-        let size = size.saturating_add(header.payload);
-        if size > self.max_message {
-            return Err(Fault::TooBig(self.max_message));
+        message.bytes = message.bytes.saturating_add(header.payload);
+        if message.bytes > self.bounds.bytes as u64 {
+            return Err(Fault::TooBig(self.bounds.bytes));
         }
-        self.message = Some((text, size));
+        if message.fragments as usize > self.bounds.fragments {
+            return Err(Fault::TooMany(self.bounds.fragments));
+        }
+        self.message = Some(message);
         Ok(())
     }
 
@@ -217,7 +247,7 @@ impl FrameReader {
         let here = (header.payload - done).min((bytes.len() - skip) as u64) as usize;
         let (raw, later) = bytes.split_at(skip + here);
         *bytes = later;
-        let text = self.message.is_some_and(|(text, _)| text);
+        let text = self.message.is_some_and(|message| message.text);
         let ends_frame = done + here as u64 == header.payload;
         let ends_message = ends_frame && header.fin;
         if text && !self.check_text(&raw[skip..], &header, done, ends_message) {

@@ -74,11 +74,17 @@ impl Raw {
 
     /// As [`Self::upgraded`], with room for little that it does not read.
     pub async fn narrow(address: SocketAddr, target: &str) -> Self {
+        let mut raw = Self::narrow_asked(address, target).await;
+        raw.switched().await;
+        raw
+    }
+
+    /// As [`Self::narrow`], but reads nothing yet.
+    pub async fn narrow_asked(address: SocketAddr, target: &str) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 * 1024).unwrap();
         let mut raw = Self::new(socket.connect(address).await.unwrap(), true);
         raw.write(upgrade(address, target, "").as_bytes()).await;
-        raw.switched().await;
         raw
     }
 

@@ -23,6 +23,7 @@ pub const POLICY: Policy = Policy {
         messages: 1000,
     },
     overflow: Overflow::DropOldest,
+    slow_reader: Duration::from_secs(10),
     acks: true,
     fights: false,
 };

@@ -44,6 +44,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             grace_open: Duration::from_secs(300),
             log: Bounds { bytes, messages },
             overflow,
+            slow_reader: std::time::Duration::from_secs(10),
             acks: flags.3,
             fights: flags.4,
         },

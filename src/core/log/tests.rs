@@ -103,6 +103,31 @@ proptest! {
     }
 
     #[test]
+    fn what_is_asked_back_is_the_oldest_and_nothing_unread(
+        messages in messages(), bytes in 0..400_000usize, read in 0..20usize, cap: bool
+    ) {
+        let read = read.min(messages.len());
+        let wire = |messages: &[Vec<Vec<u8>>]| messages.concat().concat();
+        let cursor = Some(wire(&messages[..read]).len() as u64);
+        let mut log = holding(WIDE, &messages);
+        let evicted = if cap {
+            log.set_cap(bytes);
+            log.evict(cursor)
+        } else {
+            log.evict_to(bytes, cursor)
+        };
+        prop_assert_eq!(log.base().position, evicted);
+        prop_assert!(evicted as usize <= read);
+        prop_assert_eq!(contents(&log, log.base().offset, log.end()), wire(&messages[evicted as usize..]));
+        let more = read.min(messages.len() - 1) as u64 > evicted;
+        prop_assert!(!more || slabs(&log) <= bytes, "{} held", slabs(&log));
+        // its own bound holds again
+        log.set_cap(usize::MAX);
+        push(&mut log, &messages[0]);
+        prop_assert_eq!(log.evict(None), 0);
+    }
+
+    #[test]
     fn boundaries_payloads_and_slices_are_those_of_the_messages(messages in messages(), count in 1..5usize) {
         let log = holding(WIDE, &messages);
         let wire: Vec<u8> = messages.iter().flatten().flatten().copied().collect();

@@ -2,12 +2,13 @@
 //!
 //! Whatever a page does carries the epoch of its attachment; what acts for an older one changes nothing and is counted.
 //! This file has the state and its deadlines; [`attach`] has pages that come and go, [`hello`] what they say first,
-//! [`upstream`] and [`page`] the traffic with either side, `kept` which messages are not kept for later pages.
+//! [`upstream`] and [`page`] the traffic with either side, [`relief`] what it gives back, `kept` which messages are not kept for later pages.
 
 pub mod attach;
 pub mod hello;
 mod kept;
 pub mod page;
+pub mod relief;
 pub mod upstream;
 
 use std::collections::HashMap;

@@ -5,9 +5,8 @@ use std::time::Instant;
 use super::Session;
 use crate::core::Overflow;
 use crate::core::close::Close;
-use crate::core::deadlines::STALL;
 
-/// Once a page has made upstream wait, it has to make room for so many bytes in [`STALL`]: one that takes a few at a
+/// Once a page has made upstream wait, it has to make room for so many bytes in its time: one that takes a few at a
 /// time would keep upstream's pings unread without end.
 const PACE: usize = 64 * 1024;
 
@@ -51,7 +50,7 @@ impl Session {
         }
         let room = reader.map_or(usize::MAX, |cursor| self.log.room(cursor));
         if room == 0 && self.deadlines.stall.is_none() {
-            self.deadlines.stall = Some(now + STALL);
+            self.deadlines.stall = Some(now + self.policy.slow_reader);
             self.owed = PACE;
         } else if room == usize::MAX {
             self.deadlines.stall = None;
@@ -79,6 +78,11 @@ impl Session {
         if fin && !self.echoes.is_empty() {
             self.log_echoes();
         }
+        self.fit_log()
+    }
+
+    /// Brings the log within its bounds.
+    pub(super) fn fit_log(&mut self) -> Received {
         let closes = self.policy.overflow == Overflow::Close && self.attached.is_none() && self.end.is_none();
         if closes && self.log.overflows() {
             // what the last page has acknowledged is not lost by its absence

@@ -177,6 +177,7 @@ fn establish(
         tracker: tracker.clone(),
         tape: inner.recorder.as_ref().map(|recorder| Box::new(recorder.tape(id))),
         _admitted: Some(admitted),
+        share: inner.budget.share(),
         inner,
     };
     tracker.spawn(SessionTask::new(

@@ -8,8 +8,10 @@ use tokio_util::task::TaskTracker;
 use super::{Inner, Slot};
 use crate::capture::Tape;
 use crate::config::{KeySource, Route};
+use crate::metrics::Rule;
 use crate::profile::pointer;
 use crate::session::admission::Admitted;
+use crate::session::budget::Share;
 use crate::session::key::{Key, SessionId};
 use crate::session::mailbox::{Mail, Mailbox};
 
@@ -21,6 +23,8 @@ pub(in crate::session) struct Membership {
     pub(in crate::session) tracker: TaskTracker,
     /// What records it, where traffic is recorded.
     pub(in crate::session) tape: Option<Box<Tape>>,
+    /// What it holds of the memory that all have together.
+    pub(in crate::session) share: Share,
     /// Its leave to be; none for a rehearsal.
     pub(super) _admitted: Option<Admitted>,
     pub(super) inner: Arc<Inner>,
@@ -70,6 +74,16 @@ impl Membership {
             self.key = alone;
             Naming::Taken
         }
+    }
+
+    /// All sessions are asked to give memory back.
+    pub(in crate::session) fn relieve(&self) {
+        self.inner.relieve();
+    }
+
+    /// Its page was cut off by this rule.
+    pub(in crate::session) fn refused(&self, rule: Rule) {
+        self.inner.metrics.refused(rule);
     }
 
     /// Takes a further name, if that is free.

@@ -7,9 +7,11 @@
 mod create;
 mod membership;
 mod rehearsed;
+mod relief;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use dashmap::DashMap;
@@ -22,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admission::{Admission, Limit};
+use super::budget::{Budget, Share};
 use super::key::{Key, Owner};
 use super::lookalike::Lookalikes;
 use super::mailbox::{Mail, Mailbox};
@@ -34,6 +37,7 @@ use create::{Dialing, Queue, Waiter, create, lock};
 
 pub use create::Creation;
 pub(super) use membership::{Membership, Naming};
+pub use relief::{Done, Relief};
 
 /// All sessions of this process; cheap to clone.
 #[derive(Debug, Clone)]
@@ -49,6 +53,10 @@ struct Inner {
     stopping: CancellationToken,
     recorder: Option<Recorder>,
     admission: Admission,
+    budget: Arc<Budget>,
+    /// Sessions are giving back.
+    relieving: AtomicBool,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Clone)]
@@ -93,7 +101,7 @@ pub enum OpenError {
 
 impl Sessions {
     /// No sessions yet; their tasks, and all that they start, run under `tracker`, and `recorder` hears them.
-    pub fn new(tracker: TaskTracker, recorder: Option<Recorder>, limits: &Limits, metrics: &Metrics) -> Self {
+    pub fn new(tracker: TaskTracker, recorder: Option<Recorder>, limits: &Limits, metrics: Arc<Metrics>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 slots: DashMap::new(),
@@ -101,7 +109,10 @@ impl Sessions {
                 tracker,
                 stopping: CancellationToken::new(),
                 recorder,
-                admission: Admission::new(limits, metrics),
+                admission: Admission::new(limits, &metrics),
+                budget: Arc::new(Budget::new(limits.max_buffered, metrics.buffered.clone())),
+                relieving: AtomicBool::new(false),
+                metrics,
             }),
         }
     }
@@ -161,6 +172,11 @@ impl Sessions {
                 OpenError::Shared { timeout: false }
             })
         })
+    }
+
+    /// What a pending attachment holds of the memory that all have together.
+    pub fn share(&self) -> Share {
+        self.inner.budget.share()
     }
 
     /// Cancelled once sessmux stops.

@@ -20,6 +20,7 @@ impl Sessions {
             tracker: self.inner.tracker.clone(),
             tape: None,
             _admitted: None,
+            share: self.inner.budget.share(),
             inner: Arc::clone(&self.inner),
         }
     }

@@ -5,13 +5,14 @@
 //! upstream reader.
 //! This file has the poll, the mail and the end; [`upstream_side`] and [`page_side`] the traffic, [`client_roles`],
 //! [`server_roles`] and [`hello`] what a profile makes of it, [`time`] the deadlines, [`record`] what is written down;
-//! [`rehearsal`] is a task without traffic.
+//! [`relief`] what it gives back when memory is short; [`rehearsal`] is a task without traffic.
 
 mod client_roles;
 mod hello;
 mod page_side;
 mod record;
 pub mod rehearsal;
+mod relief;
 mod server_roles;
 mod time;
 mod upstream_side;
@@ -30,6 +31,7 @@ use super::browser::Browser;
 use super::farewell::farewell;
 use super::mailbox::Mail;
 use super::page::Page;
+use super::policy::bounds;
 use super::registry::Membership;
 use super::upstream::Upstream;
 use crate::config::Route;
@@ -86,7 +88,7 @@ impl SessionTask {
         read: &[u8],
         now: Instant,
     ) -> Self {
-        let upstream = Upstream::new(socket, route.max_message);
+        let upstream = Upstream::new(socket, bounds(&route));
         let mut task = Self {
             core,
             route,
@@ -134,6 +136,7 @@ impl SessionTask {
                         );
                     }
                 }
+                Mail::Relieve(relief, _done) => self.relieve(relief, now),
                 Mail::Shutdown => {
                     self.close_page(
                         now,
@@ -216,7 +219,7 @@ impl SessionTask {
                 }
                 self.browser = browser;
                 self.membership.mailbox.set_attached(true);
-                let mut page = Page::new(socket, it.epoch, unread, self.route.max_message);
+                let mut page = Page::new(socket, it.epoch, unread, bounds(&self.route));
                 page.hello_answered = it.cause.is_some();
                 self.page = Some(page);
             }
@@ -266,9 +269,11 @@ impl Future for SessionTask {
                 return Poll::Ready(());
             }
             if !moved && task.arm(cx) {
+                task.account();
                 return Poll::Pending;
             }
         }
+        task.account();
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -281,7 +286,7 @@ impl Drop for SessionTask {
         let waiting = std::mem::take(&mut self.waiting).into_iter().map(|(_, attach)| attach);
         let mail = left.into_iter().filter_map(|mail| match mail {
             Mail::Attach(attach) => Some(attach),
-            Mail::Challenge(_) | Mail::Abandoned | Mail::Shutdown => None,
+            Mail::Challenge(_) | Mail::Abandoned | Mail::Relieve(..) | Mail::Shutdown => None,
         });
         waiting.chain(mail).for_each(|attach| attach.give_back());
     }

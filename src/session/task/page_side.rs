@@ -8,6 +8,7 @@ use super::{SLICES, SessionTask};
 use crate::core::cause::Parting;
 use crate::core::close::{self, Close};
 use crate::core::frame::Opcode;
+use crate::metrics::Rule;
 use crate::session::farewell::{end, farewell};
 use crate::session::scratch;
 use crate::transport::reader::Event;
@@ -49,6 +50,9 @@ impl SessionTask {
         if self.upstream.as_ref().is_some_and(|upstream| !upstream.has_room()) {
             // that its message stays incomplete is not the page's doing
             self.core.client_message_open(now, false);
+            return false;
+        }
+        if self.is_over() {
             return false;
         }
         scratch::with(|buffer| {
@@ -123,10 +127,13 @@ impl SessionTask {
     }
 
     fn page_fault(&mut self, now: Instant, code: u16, what: &str) {
+        if code == close::TOO_BIG {
+            self.membership.refused(Rule::MaxMessage);
+        }
         tracing::warn!(session = %self.membership.id, code, cause = what, "page broke the protocol");
         // the reason names the offence to whoever debugs the page; it is short and ours
         let reason = if code == close::TOO_BIG {
-            "message larger than max_message"
+            "message too large"
         } else {
             ""
         };

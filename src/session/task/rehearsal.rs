@@ -73,7 +73,12 @@ impl Rehearsal {
     /// The system gives no sockets.
     pub fn new(route: &Arc<Route>, now: Instant) -> io::Result<Self> {
         let (socket, server) = UnixStream::pair()?;
-        let sessions = Sessions::new(TaskTracker::new(), None, &Limits::default(), &Metrics::default());
+        let sessions = Sessions::new(
+            TaskTracker::new(),
+            None,
+            &Limits::default(),
+            Arc::new(Metrics::default()),
+        );
         let membership = sessions.rehearsed(route);
         let core = Session::new(policy(route, &membership.key), now);
         let task = SessionTask::new(core, Arc::clone(route), membership, Socket::Unix(socket), &[], now);
@@ -155,6 +160,7 @@ impl Rehearsal {
             proof: None,
             hello_id: self.hello_id.clone(),
             permit: None,
+            share: None,
             retry: None,
         };
         self.task.attach(Box::new(attach), now);

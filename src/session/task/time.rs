@@ -10,6 +10,7 @@ use crate::core::cause::{PageFacts, Parting};
 use crate::core::close::{self, Close};
 use crate::core::frame::Opcode;
 use crate::core::session::Due;
+use crate::metrics::Rule;
 
 impl SessionTask {
     fn facts(&self) -> PageFacts {
@@ -24,7 +25,10 @@ impl SessionTask {
             moved = true;
             match due {
                 Due::TooSlow => {
-                    let close = Close::new(close::TOO_SLOW, "the page did not read for 10 s");
+                    self.membership.refused(Rule::SlowReader);
+                    let slow_reader = self.route.slow_reader;
+                    tracing::warn!(session = %self.membership.id, ?slow_reader, "the page is too slow: the agent server waited for it");
+                    let close = Close::new(close::TOO_SLOW, "the page did not read in time");
                     self.close_page(now, Some(&close), Parting::Cut);
                 }
                 Due::IncompleteMessage => {

@@ -29,7 +29,7 @@ impl SessionTask {
 
     pub(super) fn read_upstream(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let budget = self.core.read_budget(now);
-        if budget == 0 {
+        if budget == 0 || self.is_over() {
             return false;
         }
         scratch::with(|buffer| {
@@ -92,7 +92,12 @@ impl SessionTask {
     }
 
     fn received(&mut self, fin: bool, now: Instant) {
-        match self.core.received(fin) {
+        let received = self.core.received(fin);
+        self.logged(received, now);
+    }
+
+    pub(super) fn logged(&mut self, received: Received, now: Instant) {
+        match received {
             Received::Logged(0) => {}
             Received::Logged(evicted) => {
                 let total = self.core.counts().evicted;

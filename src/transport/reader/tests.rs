@@ -78,7 +78,7 @@ proptest! {
     #[test]
     fn pieces_do_not_matter((bytes, expected, mask) in stream(), cuts in proptest::collection::vec(1..40usize, 1..60)) {
         let from = if mask.is_some() { Sender::Client } else { Sender::Server };
-        let mut reader = FrameReader::new(from, 1 << 20);
+        let mut reader = FrameReader::new(from, up_to(1 << 20));
         let (mut seen, mut rest, mut cuts) = (Seen::default(), &bytes[..], cuts.into_iter().cycle());
         while !rest.is_empty() {
             let (now, later) = rest.split_at(cuts.next().unwrap().min(rest.len()));
@@ -91,7 +91,7 @@ proptest! {
 
     #[test]
     fn anything_may_come(bytes in proptest::collection::vec(any::<u8>(), 0..300), cut in 1..20usize) {
-        let mut reader = FrameReader::new(Sender::Server, 1000);
+        let mut reader = FrameReader::new(Sender::Server, up_to(1000));
         for piece in bytes.chunks(cut) {
             if read(&mut reader, piece, &mut Seen::default()).is_err() {
                 break;
@@ -110,9 +110,13 @@ proptest! {
         let mut bytes = Vec::new();
         raw_frame(&mut bytes, 0x01, first, None);
         raw_frame(&mut bytes, 0x80, second, None);
-        let result = read(&mut FrameReader::new(Sender::Server, 1000), &bytes, &mut Seen::default());
+        let result = read(&mut FrameReader::new(Sender::Server, up_to(1000)), &bytes, &mut Seen::default());
         prop_assert_eq!(result, if broken { Err(Fault::NotUtf8) } else { Ok(()) });
     }
+}
+
+fn up_to(bytes: usize) -> Bounds {
+    Bounds { bytes, fragments: 4 }
 }
 
 #[test]
@@ -122,7 +126,12 @@ fn faults_and_their_codes() {
         for (first, payload) in frames {
             raw_frame(&mut bytes, *first, payload, None);
         }
-        read(&mut FrameReader::new(Sender::Server, 100), &bytes, &mut Seen::default()).unwrap_err()
+        read(
+            &mut FrameReader::new(Sender::Server, up_to(100)),
+            &bytes,
+            &mut Seen::default(),
+        )
+        .unwrap_err()
     };
     assert_eq!(fault(&[(0x80, b"x")]), Fault::Fragments);
     assert_eq!(fault(&[(0x01, b"x"), (0x81, b"y")]), Fault::Fragments);
@@ -141,6 +150,36 @@ fn empty_fragments_are_bounded() {
     for _ in 0..60 {
         raw_frame(&mut bytes, 0x00, b"", None);
     }
-    let result = read(&mut FrameReader::new(Sender::Server, 100), &bytes, &mut Seen::default());
+    let result = read(
+        &mut FrameReader::new(
+            Sender::Server,
+            Bounds {
+                bytes: 100,
+                fragments: 1000,
+            },
+        ),
+        &bytes,
+        &mut Seen::default(),
+    );
     assert_eq!(result, Err(Fault::TooBig(100)));
+}
+
+#[test]
+fn fragments_are_bounded_by_number() {
+    let frames = |frames: &[(u8, &[u8])]| {
+        let mut bytes = Vec::new();
+        for (first, payload) in frames {
+            raw_frame(&mut bytes, *first, payload, None);
+        }
+        bytes
+    };
+    let mut reader = FrameReader::new(Sender::Server, up_to(100));
+    let four = frames(&[(0x01, b""), (0x00, b""), (0x00, b""), (0x00, b"")]);
+    read(&mut reader, &four, &mut Seen::default()).unwrap();
+    let one_more = read(&mut reader, &frames(&[(0x80, b"x")]), &mut Seen::default());
+    assert_eq!(one_more, Err(Fault::TooMany(4)));
+    // each message has its own
+    let mut reader = FrameReader::new(Sender::Server, up_to(100));
+    let three = frames(&[(0x01, b"a"), (0x00, b"b"), (0x80, b"c")]);
+    read(&mut reader, &three.repeat(3), &mut Seen::default()).unwrap();
 }

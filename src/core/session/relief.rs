@@ -1,0 +1,45 @@
+//! What a session gives back when all of them together hold too much.
+
+use super::{Received, Session};
+
+impl Session {
+    /// Bytes that it holds: its log and what is kept beside that.
+    pub fn held(&self) -> usize {
+        self.log.held() + self.echoes.iter().map(Vec::len).sum::<usize>()
+    }
+
+    /// Evicts what a page was sent, the oldest first, until the log has no more than `bytes`; returns whether something
+    /// went. While nobody is attached, that is what the last page has acknowledged.
+    pub fn evict_delivered(&mut self, bytes: usize) -> bool {
+        let sent = match (&self.attached, &self.last) {
+            (Some(attached), _) => attached.out.cursor(),
+            (None, Some(last)) => last.resume.offset,
+            (None, None) => return false,
+        };
+        let evicted = self.log.evict_to(bytes, Some(sent));
+        self.counts.evicted += evicted;
+        self.unreported += evicted;
+        evicted > 0
+    }
+
+    /// From here on the log is bounded by `bytes` too, if that is less than its own bound, and what is over goes as if it
+    /// were full.
+    pub fn bound_log(&mut self, bytes: usize) -> Received {
+        self.log.set_cap(bytes);
+        self.fit_log()
+    }
+
+    /// The log has its own bound again, and no other.
+    pub fn unbound_log(&mut self) {
+        self.log.set_cap(usize::MAX);
+    }
+
+    /// Whether a page that has yet to take it keeps the log above `bytes`.
+    pub fn page_keeps_more_than(&self, bytes: usize) -> bool {
+        let unread = self
+            .attached
+            .as_ref()
+            .map(|attached| self.log.end().saturating_sub(attached.out.cursor()));
+        self.end.is_none() && self.held() > bytes && unread.is_some_and(|unread| unread > 0)
+    }
+}
