@@ -29,6 +29,7 @@ use crate::capture::Recorder;
 use crate::config::{Limits, Route};
 use crate::metrics::Metrics;
 use crate::transport::dial::DialError;
+use crate::transport::tls::Roots;
 
 use create::{Dialing, Queue, Waiter, create, lock};
 
@@ -49,6 +50,7 @@ struct Inner {
     stopping: CancellationToken,
     recorder: Option<Recorder>,
     admission: Admission,
+    roots: Roots,
 }
 
 #[derive(Debug, Clone)]
@@ -92,8 +94,15 @@ pub enum OpenError {
 }
 
 impl Sessions {
-    /// No sessions yet; their tasks, and all that they start, run under `tracker`, and `recorder` hears them.
-    pub fn new(tracker: TaskTracker, recorder: Option<Recorder>, limits: &Limits, metrics: &Metrics) -> Self {
+    /// No sessions yet; their tasks, and all that they start, run under `tracker`, and `recorder` hears them; `roots` vouch
+    /// for agent servers.
+    pub fn new(
+        tracker: TaskTracker,
+        recorder: Option<Recorder>,
+        roots: Roots,
+        limits: &Limits,
+        metrics: &Metrics,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 slots: DashMap::new(),
@@ -102,6 +111,7 @@ impl Sessions {
                 stopping: CancellationToken::new(),
                 recorder,
                 admission: Admission::new(limits, metrics),
+                roots,
             }),
         }
     }

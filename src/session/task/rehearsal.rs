@@ -30,6 +30,7 @@ use crate::session::browser::Browser;
 use crate::session::policy::{first_is_hello, needs_first_message, policy};
 use crate::session::registry::Sessions;
 use crate::transport::socket::Socket;
+use crate::transport::tls::Roots;
 use wire::{messages, sent_to_page};
 
 pub use refresh::{Refresh, Replay};
@@ -73,7 +74,13 @@ impl Rehearsal {
     /// The system gives no sockets.
     pub fn new(route: &Arc<Route>, now: Instant) -> io::Result<Self> {
         let (socket, server) = UnixStream::pair()?;
-        let sessions = Sessions::new(TaskTracker::new(), None, &Limits::default(), &Metrics::default());
+        let sessions = Sessions::new(
+            TaskTracker::new(),
+            None,
+            Roots::default(),
+            &Limits::default(),
+            &Metrics::default(),
+        );
         let membership = sessions.rehearsed(route);
         let core = Session::new(policy(route, &membership.key), now);
         let task = SessionTask::new(core, Arc::clone(route), membership, Socket::Unix(socket), &[], now);
