@@ -1,6 +1,7 @@
 //! TLS of both legs: the listener's certificate, the roots that agent servers are judged by, and the streams.
 
 mod identity;
+mod own;
 mod roots;
 mod stream;
 

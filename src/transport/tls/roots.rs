@@ -1,5 +1,6 @@
 //! Who may vouch for agent servers, and the handshake with them.
 
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -7,9 +8,13 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{CertificateError, ClientConfig, Error, InvalidMessage, RootCertStore};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, ConfigBuilder, Error, InvalidMessage, RootCertStore, WantsVerifier,
+};
 
+use super::own::{OwnToo, is_authoritys};
 use super::stream::TlsStream;
 use super::{ALPN, certificates, provider, unreadable, unusable};
 use crate::config::{Config, ConfigError, Upstream};
@@ -28,21 +33,15 @@ impl Roots {
     ///
     /// The setting that cannot be met.
     pub fn load(config: &Config) -> Result<Self, ConfigError> {
-        let mut roots = RootCertStore::empty();
         match (&config.upstream_ca, config.https_servers().next()) {
-            (Some(path), _) => add_file(&mut roots, path)?,
-            (None, Some(server)) => add_systems(&mut roots, server)?,
-            (None, None) => {}
+            (Some(path), _) => Ok(Self::of(of_file(path)?)),
+            (None, Some(server)) => Ok(Self::of(builder().with_root_certificates(of_system(server)?))),
+            (None, None) => Ok(Self::default()),
         }
-        Ok(Self::of(roots))
     }
 
-    fn of(roots: RootCertStore) -> Self {
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .expect("ring has the suites of TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    fn of(verifying: ConfigBuilder<ClientConfig, WantsClientCert>) -> Self {
+        let mut config = verifying.with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
         Self(Arc::new(config))
     }
@@ -65,7 +64,7 @@ impl Roots {
 impl Default for Roots {
     /// None: no server is believed.
     fn default() -> Self {
-        Self::of(RootCertStore::empty())
+        Self::of(builder().with_root_certificates(RootCertStore::empty()))
     }
 }
 
@@ -80,20 +79,33 @@ fn server_name(authority: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(host.to_owned()).map_err(|_| format!("no certificate has a name such as {host}"))
 }
 
-fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), ConfigError> {
-    let pem = fs::read(path).map_err(|error| unreadable(CA, path, &error))?;
-    for certificate in certificates(&pem).map_err(|reason| unusable(CA, path, reason))? {
-        let added = roots.add(certificate);
-        added.map_err(|error| unusable(CA, path, format!("a certificate cannot be used: {error}")))?;
-    }
-    Ok(())
+fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring has the suites of TLS 1.2 and 1.3")
 }
 
-fn add_systems(roots: &mut RootCertStore, server: &Upstream) -> Result<(), ConfigError> {
+fn of_file(path: &Path) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, ConfigError> {
+    let pem = fs::read(path).map_err(|error| unreadable(CA, path, &error))?;
+    let own = certificates(&pem).map_err(|reason| unusable(CA, path, reason))?;
+    let bad = |error: &dyn Display| unusable(CA, path, format!("a certificate cannot be used: {error}"));
+    let mut roots = RootCertStore::empty();
+    for certificate in &own {
+        roots.add(certificate.clone()).map_err(|error| bad(&error))?;
+    }
+    let usual = WebPkiServerVerifier::builder_with_provider(roots.into(), provider()).build();
+    let usual = usual.map_err(|error| bad(&error))?;
+    Ok(builder()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(OwnToo { usual, own })))
+}
+
+fn of_system(server: &Upstream) -> Result<RootCertStore, ConfigError> {
+    let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     let (usable, _) = roots.add_parsable_certificates(found.certs);
     if usable > 0 {
-        return Ok(());
+        return Ok(roots);
     }
     let causes: String = found.errors.iter().map(|error| format!(" ({error})")).collect();
     Err(ConfigError {
@@ -110,6 +122,9 @@ fn explained(error: &io::Error) -> String {
         return format!("TLS: {error}");
     };
     match tls {
+        _ if is_authoritys(tls) => {
+            "TLS: its certificate is an authority's own; upstream_ca may name a file that has this one".into()
+        }
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "TLS: its certificate comes from no trusted root; upstream_ca names roots in place of the system's".into()
         }

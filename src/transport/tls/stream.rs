@@ -90,3 +90,75 @@ impl AsyncWrite for TlsStream {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rcgen::{CertificateParams, KeyPair};
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio_rustls::{TlsAcceptor, TlsConnector, client};
+
+    use super::super::provider;
+    use super::*;
+    use crate::transport::socket::Socket;
+
+    /// Both ends of a connection.
+    async fn connected() -> (client::TlsStream<TcpStream>, Socket) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+        let cert = params.self_signed(&key).unwrap().der().clone();
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let server = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connecting = TlsConnector::from(Arc::new(client)).connect(name, stream);
+        let accepting = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            TlsAcceptor::from(Arc::new(server)).accept(stream).await
+        };
+        let (client, server) = tokio::try_join!(connecting, accepting).unwrap();
+        (client, Socket::Tls(TlsStream::new(server.into())))
+    }
+
+    #[tokio::test]
+    async fn what_came_last_is_read_before_the_runtime_knows_of_it_and_so_is_how_it_ended() {
+        for announced in [true, false] {
+            let (mut client, mut server) = connected().await;
+            let mut buffer = [0; 10_000];
+            let empty = server.read_now(&mut buffer).unwrap_err();
+            assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+            // more than a record, so that something decrypted waits within when the system has no more
+            client.write_all(&[7; 30_000]).await.unwrap();
+            client.flush().await.unwrap();
+            if announced {
+                client.shutdown().await.unwrap();
+            } else {
+                client.get_mut().0.shutdown().await.unwrap();
+            }
+            let mut all = 0;
+            loop {
+                match server.read_now(&mut buffer).unwrap() {
+                    0 => break,
+                    read => all += read,
+                }
+            }
+            assert_eq!(all, 30_000, "announced: {announced}");
+        }
+    }
+}
