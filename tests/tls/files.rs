@@ -71,15 +71,23 @@ async fn a_pair_that_cannot_be_used_changes_nothing_is_told_once_and_tried_again
     ])
     .await;
     assert_eq!(shown(&secure).await, old);
+    // when another listener has looked twice this one has looked once more
+    let other = Secure::start(route(agent.address)).await;
+    for times in 1..=2 {
+        other.folder.identity(&other.authority.mint(&HERE));
+        log.says_times(times, &["new certificate"]).await;
+    }
+    let own = cert.parent().unwrap().to_str().unwrap();
+    assert_eq!(log.count(&[own, "the certificate before it stays"]), 1);
     fs::write(&cert, &new.cert[..100]).unwrap();
     log.says(&["tls_cert = ", "the certificate before it stays"]).await;
     fs::remove_file(&cert).unwrap();
     log.says(&["tls_cert = ", "there is no such file"]).await;
     assert_eq!(shown(&secure).await, old);
+    assert_eq!(log.count(&[own, "the certificate before it stays"]), 3);
     secure.folder.identity(&new);
-    log.says(&["new certificate"]).await;
+    log.says_times(3, &["new certificate"]).await;
     assert_eq!(shown(&secure).await, new.der());
-    assert_eq!(log.count(&["the certificate before it stays"]), 3);
 }
 
 /// Exit code and standard error of sessmux with these flags, which listens nowhere.
