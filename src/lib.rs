@@ -11,7 +11,7 @@
 //!   rehearse                captures run through profiles
 //!     session               registry and the task that owns a session
 //!       capture             recordings of live traffic
-//!       transport           dial, frames <-> sockets
+//!       transport           dial, TLS, frames <-> sockets
 //!       profile             rules -> roles (pure)
 //!       core                the state machine (pure)
 //! config, metrics, shutdown leaves that those above may use; core and profile use neither

@@ -13,6 +13,7 @@ use sessmux::capture::{Recorder, Recording, recorder};
 use sessmux::config::{Config, ConfigError, ConfigErrors, Route};
 use sessmux::profile::{BUILT_IN, built_in};
 use sessmux::server::Server;
+use sessmux::transport::tls::Tls;
 use sessmux::{demo, rehearse, shutdown};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -43,6 +44,9 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Check(settings)) => match settings.load() {
             Ok(config) => {
+                if let Err(error) = Tls::load(&config) {
+                    return refuse(&error);
+                }
                 // whoever closes the pipe early has read enough
                 let _ = write!(std::io::stdout(), "{config}");
                 for warning in config.warnings() {
@@ -64,10 +68,11 @@ fn main() -> ExitCode {
                 .map_err(|error| Unavailable::new("listen", &listen, error))
         }),
         None => match cli.settings.load() {
-            Ok(config) => match record(&config) {
-                Ok(recording) => {
+            // the files of TLS first: where they cannot be used no recording is begun
+            Ok(config) => match Tls::load(&config).and_then(|tls| Ok((tls, record(&config)?))) {
+                Ok((tls, recording)) => {
                     let recorder = recording.as_ref().map(Recording::recorder);
-                    let code = serve(run(config, recorder));
+                    let code = serve(run(config, tls, recorder));
                     recording.map(Recording::finish);
                     code
                 }
@@ -175,12 +180,13 @@ impl Unavailable {
 }
 
 /// Runs the proxy until a signal.
-async fn run(config: Config, recorder: Option<Recorder>) -> Result<(), Unavailable> {
+async fn run(config: Config, tls: Tls, recorder: Option<Recorder>) -> Result<(), Unavailable> {
     let (listen, upstream, warnings) = (config.listen, config.upstream.to_string(), config.warnings());
     let files = config.limits.files();
     let admin = config.admin.clone();
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
     let no_listener = |error| Unavailable::new("listen", &listen, error);
-    let server = Server::bind_recorded(config, recorder).await.map_err(no_listener)?;
+    let server = Server::bind_with(config, tls, recorder).await.map_err(no_listener)?;
     let stop = shutdown::on_signal().map_err(no_listener)?;
     let admin = match admin {
         Some(address) => {
@@ -202,7 +208,7 @@ async fn run(config: Config, recorder: Option<Recorder>) -> Result<(), Unavailab
         Ok(_) => {}
         Err(error) => tracing::warn!(cause = %error, "cannot raise the limit of file descriptors"),
     }
-    tracing::info!("listening on http://{address}, upstream {upstream}");
+    tracing::info!("listening on {scheme}://{address}, upstream {upstream}");
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -22,9 +22,11 @@ pub enum Rule {
     Hello,
     /// The session is another's.
     Foreign,
+    /// The connection did not come to speak TLS.
+    TlsHandshake,
     /// A request head that is too large.
     MaxHead,
-    /// A request head that did not come in time.
+    /// A request head, or a handshake of TLS, that did not come in time.
     HeadTimeout,
     /// Connections at a time.
     MaxConnections,
@@ -54,7 +56,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule; each has its series from the start, so that a rate is seen from the first refusal on.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Host,
         Self::Origin,
         Self::Request,
@@ -62,6 +64,7 @@ impl Rule {
         Self::AuthRequest,
         Self::Hello,
         Self::Foreign,
+        Self::TlsHandshake,
         Self::MaxHead,
         Self::HeadTimeout,
         Self::MaxConnections,
@@ -89,6 +92,7 @@ impl Rule {
             Self::AuthRequest => "auth_request",
             Self::Hello => "hello",
             Self::Foreign => "foreign",
+            Self::TlsHandshake => "tls_handshake",
             Self::MaxHead => "max_head",
             Self::HeadTimeout => "head_timeout",
             Self::MaxConnections => "max_connections",

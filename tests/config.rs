@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches};
-use sessmux::config::{Admin, Config, ConfigErrors, Flags, Foreign, Limits, Overflow, ReplayMode, Upstream};
+use sessmux::config::{Admin, Config, ConfigErrors, Flags, Foreign, Limits, Overflow, ReplayMode, TlsFiles, Upstream};
 
 /// Loads a file with variables and flags given here, whatever the environment of the tests is.
 fn load(file: Option<&Path>, variables: &[(&str, &str)], flags: &[&str]) -> Result<Config, ConfigErrors> {
@@ -146,6 +146,17 @@ fn every_setting_of_a_file_arrives() {
         Upstream::Unix(fixture("valid/agent.sock")),
         "relative to the file"
     );
+    let files = TlsFiles {
+        cert: fixture("valid/cert.pem"),
+        key: fixture("valid/key.pem"),
+    };
+    assert_eq!(config.tls, Some(files));
+    assert_eq!(config.upstream_ca, Some(fixture("valid/ca.pem")));
+    let shown = config.to_string();
+    for (name, file) in [("tls_cert", "cert"), ("tls_key", "key"), ("upstream_ca", "ca")] {
+        let line = format!("{name} = {}\n", fixture(&format!("valid/{file}.pem")).display());
+        assert!(shown.contains(&line), "{line}in\n{shown}");
+    }
     assert_eq!(config.public_origins.len(), 2);
     assert_eq!(config.allow_origins[0].to_string(), "https://embed.example.org:443");
 
@@ -189,7 +200,7 @@ fn every_setting_of_a_file_arrives() {
     let asked = defaults.auth_request.as_ref().unwrap();
     assert_eq!(
         (asked.server.to_string(), asked.path.as_str()),
-        ("http://127.0.0.1:9000".into(), "/auth?for=chat")
+        ("https://127.0.0.1:9000".into(), "/auth?for=chat")
     );
     assert_eq!(defaults.auth_subject.as_deref(), Some("x-user"));
     assert_eq!(defaults.subprotocol, None);
@@ -320,6 +331,20 @@ fn limits_that_are_none() {
         let error = load(None, &[], &[&upstream[..], &[flag, text]].concat()).unwrap_err();
         assert_eq!(error.to_string(), format!("{flag} = {text:?}: {reason}"));
     }
+}
+
+#[test]
+fn pages_come_by_https_where_public_origins_say_so_or_else_where_the_listener_speaks_it() {
+    let by_https = |flags: &[&str]| {
+        let flags = [&["--upstream", "http://127.0.0.1:8000"], flags].concat();
+        load(None, &[], &flags).unwrap().is_https()
+    };
+    let (tls, origin) = (["--tls-cert", "c", "--tls-key", "k"], "--public-origin");
+    assert!(!by_https(&[]));
+    assert!(by_https(&tls));
+    assert!(by_https(&[origin, "https://a"]));
+    assert!(!by_https(&[origin, "https://a", origin, "http://b"]));
+    assert!(!by_https(&[&tls[..], &[origin, "http://a"]].concat()));
 }
 
 #[test]

@@ -19,6 +19,7 @@ use sessmux::profile::{Kind, Profile, Role, Side};
 use sessmux::rehearse::{self, Judged, Row};
 use sessmux::server::Server;
 use sessmux::session::rehearsal::{Refresh, Sent};
+use sessmux::transport::tls::Tls;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -57,7 +58,9 @@ impl Recorded {
         common::capture::install();
         let paper = Paper::default();
         let recording = Recording::start(paper.clone(), Instant::now()).unwrap();
-        let server = Server::bind_recorded(config(route), Some(recording.recorder()))
+        let config = config(route);
+        let tls = Tls::load(&config).unwrap();
+        let server = Server::bind_with(config, tls, Some(recording.recorder()))
             .await
             .unwrap();
         let (address, stop) = (server.local_addr().unwrap(), CancellationToken::new());

@@ -58,7 +58,7 @@ impl Admin {
     /// What the system says; another process that listens there.
     pub async fn bind(address: &Address, metrics: Arc<Metrics>, stopping: CancellationToken) -> io::Result<Self> {
         let listener = Listener::bind(address).await?;
-        let gate = listener.local_addr().map(|address| Gate::new(address, &[], &[]));
+        let gate = listener.local_addr().map(|address| Gate::new(address, false, &[], &[]));
         Ok(Self {
             listener,
             shared: Arc::new(Shared {

@@ -6,12 +6,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use hyper::Uri;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Address of an agent server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Upstream {
     /// `http://HOST[:PORT]`: the authority to connect to, port included.
     Tcp(String),
+    /// `https://HOST[:PORT]`: the same, by TLS.
+    Tls(String),
     /// `unix:PATH`.
     Unix(PathBuf),
 }
@@ -71,14 +74,23 @@ impl FromStr for Upstream {
                 Ok(Self::Unix(path.into()))
             };
         }
-        let authority = text.strip_suffix('/').unwrap_or(text);
-        let origin: Origin = authority
+        let url = text.strip_suffix('/').unwrap_or(text);
+        // how those spell it who think of its WebSockets
+        let url = match url.split_once("://") {
+            Some(("ws", rest)) => &format!("http://{rest}"),
+            Some(("wss", rest)) => &format!("https://{rest}"),
+            _ => url,
+        };
+        let origin: Origin = url
             .parse()
-            .map_err(|_| "is not http://HOST[:PORT] or unix:PATH, without path, query or user")?;
-        if origin.scheme == "https" {
-            return Err("https is not supported yet; use http://HOST:PORT or unix:PATH".into());
+            .map_err(|_| "is not http://HOST[:PORT], https://HOST[:PORT] or unix:PATH, without path, query or user")?;
+        let authority = format!("{}:{}", origin.host, origin.port);
+        if origin.scheme == "http" {
+            return Ok(Self::Tcp(authority));
         }
-        Ok(Self::Tcp(format!("{}:{}", origin.host, origin.port)))
+        let host = origin.host.trim_matches(['[', ']']);
+        ServerName::try_from(host).map_err(|_| format!("no certificate has a name such as {host}"))?;
+        Ok(Self::Tls(authority))
     }
 }
 
@@ -132,6 +144,7 @@ impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(authority) => write!(f, "http://{authority}"),
+            Self::Tls(authority) => write!(f, "https://{authority}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -153,11 +166,17 @@ mod tests {
         assert_eq!(parsed("http://127.0.0.1:8000").unwrap(), "http://127.0.0.1:8000");
         assert_eq!(parsed("http://agent/").unwrap(), "http://agent:80");
         assert_eq!(parsed("http://[::1]:8000").unwrap(), "http://[::1]:8000");
+        assert_eq!(parsed("https://Agent").unwrap(), "https://agent:443");
+        assert_eq!(parsed("https://[::1]:8443").unwrap(), "https://[::1]:8443");
+        assert_eq!(parsed("ws://agent").unwrap(), "http://agent:80");
+        assert_eq!(parsed("wss://agent").unwrap(), "https://agent:443");
         assert_eq!(parsed("unix:/run/a.sock").unwrap(), "unix:/run/a.sock");
         for text in [
             "",
             "127.0.0.1:8000",
-            "https://a",
+            "https://-",
+            "wss://",
+            "wss://a/b",
             "ftp://a",
             "http://",
             "http://a/b",

@@ -69,10 +69,14 @@ impl FromStr for AuthUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let form = "is not http://HOST[:PORT]/PATH";
+        let form = "is not http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH";
         let uri: Uri = text.parse().map_err(|_| form)?;
         let authority = uri.authority().ok_or(form)?;
-        let server = format!("{}://{authority}", uri.scheme_str().ok_or(form)?).parse();
+        let scheme = uri
+            .scheme_str()
+            .filter(|scheme| scheme.starts_with("http"))
+            .ok_or(form)?;
+        let server = format!("{scheme}://{authority}").parse();
         Ok(Self {
             server: server.map_err(|_| form)?,
             path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
@@ -118,10 +122,12 @@ mod tests {
             (url.server.to_string().as_str(), url.path.as_str()),
             ("http://127.0.0.1:9000", "/auth?x=1")
         );
+        let url: AuthUrl = "https://login.example/auth".parse().unwrap();
+        assert_eq!(url.server, Upstream::Tls("login.example:443".into()));
         for text in [
             "/auth",
             "127.0.0.1:9000",
-            "https://a/auth",
+            "ws://a/auth",
             "http://u@a/auth",
             "ftp://a/",
             "",

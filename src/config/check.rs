@@ -15,6 +15,14 @@ pub(super) fn contradictions(config: &Config, in_file: bool) -> Vec<ConfigError>
     if is_own(config.listen, &config.upstream) {
         error("upstream".into(), &config.upstream, OWN.into());
     }
+    if let Some(file) = config
+        .upstream_ca
+        .as_ref()
+        .filter(|_| config.https_servers().next().is_none())
+    {
+        let reason = "no upstream and no auth_request is an https:// server";
+        error("upstream_ca".into(), &file.display(), reason.into());
+    }
     for (index, route) in config.routes.iter().enumerate() {
         let field = |name: &str| {
             if in_file {
@@ -139,7 +147,7 @@ fn waits_for_first(route: &Route) -> bool {
 
 /// Tells whether an upstream is the listener, so that a request would run in circles.
 fn is_own(listen: SocketAddr, upstream: &Upstream) -> bool {
-    let Upstream::Tcp(authority) = upstream else {
+    let (Upstream::Tcp(authority) | Upstream::Tls(authority)) = upstream else {
         return false;
     };
     let loopback =

@@ -184,7 +184,7 @@ mod tests {
         )
         .unwrap_err();
         let starts = [
-            "f.toml:1: unknown setting \"upstraem\", expected one of listen, upstream,",
+            "f.toml:1: unknown setting \"upstraem\", expected one of listen, tls_cert,",
             "f.toml:2: unknown setting \"max-message\": write max_message",
             "f.toml:3: path belongs into a [[route]]",
             "f.toml:4: key: a list of strings is wanted here",

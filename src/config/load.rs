@@ -10,7 +10,7 @@ use super::file::File;
 use super::settings::{Given, Layer, Place};
 use super::{
     Admin, Bind, Config, ConfigError, ConfigErrors, Flags, KeyPart, KeySource, Limits, Origin, PathPattern, Route,
-    Upstream,
+    TlsFiles, Upstream,
 };
 use super::{check, units, values};
 use crate::profile::{BUILT_IN, Profile, Role, built_in};
@@ -28,7 +28,9 @@ impl Config {
         };
         Self {
             listen,
+            tls: None,
             upstream,
+            upstream_ca: None,
             public_origins: Vec::new(),
             allow_origins: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -106,10 +108,9 @@ impl Loader {
         let allow_origins = self.values(&defaults, "allow_origin", str::parse::<Origin>);
         let trusted_proxies = self.values(&defaults, "trusted_proxies", values::network);
         let admin = self.admin(&defaults);
-        let record = first(&defaults, "record").and_then(|given| {
-            let path = given.values.first()?;
-            Some(self.relative(given.place, Path::new(path)))
-        });
+        let tls = self.tls(&defaults);
+        let upstream_ca = self.file(&defaults, "upstream_ca");
+        let record = self.file(&defaults, "record");
         let routes = if routes.is_empty() {
             vec![Arc::new(self.route(None, &defaults))]
         } else {
@@ -121,7 +122,9 @@ impl Loader {
         };
         Config {
             listen,
+            tls,
             upstream,
+            upstream_ca,
             public_origins: public_origins.unwrap_or_default(),
             allow_origins: allow_origins.unwrap_or_default(),
             trusted_proxies: trusted_proxies.unwrap_or_default(),
@@ -219,6 +222,28 @@ impl Loader {
             Some(upstream) => upstream,
             None => Upstream::Tcp(String::new()),
         }
+    }
+
+    fn tls(&mut self, layers: &[&Layer]) -> Option<TlsFiles> {
+        let given = (self.file(layers, "tls_cert"), self.file(layers, "tls_key"));
+        let lacks = match given {
+            (Some(cert), Some(key)) => return Some(TlsFiles { cert, key }),
+            (None, None) => return None,
+            (Some(_), None) => "tls_key",
+            (None, Some(_)) => "tls_cert",
+        };
+        self.error(ConfigError {
+            field: lacks.into(),
+            value: None,
+            reason: "not given; tls_cert and tls_key go together".into(),
+        });
+        None
+    }
+
+    /// The file that a setting names.
+    fn file(&self, layers: &[&Layer], name: &str) -> Option<PathBuf> {
+        let given = first(layers, name)?;
+        Some(self.relative(given.place, Path::new(given.values.first()?)))
     }
 
     fn admin(&mut self, layers: &[&Layer]) -> Option<Admin> {

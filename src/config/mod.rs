@@ -20,6 +20,7 @@ mod tunnel;
 mod units;
 mod values;
 
+use std::iter;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,8 +44,12 @@ pub use path::{Captures, PathPattern};
 pub struct Config {
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// What the listener speaks TLS with, if it does.
+    pub tls: Option<TlsFiles>,
     /// Where plain HTTP goes, and WebSockets that no route claims.
     pub upstream: Upstream,
+    /// The roots in place of the system's, for servers that are reached by TLS.
+    pub upstream_ca: Option<PathBuf>,
     /// The origins under which pages reach sessmux; where any is set, exactly these are same-origin.
     pub public_origins: Vec<Origin>,
     /// Foreign origins that may open WebSockets, compared exactly.
@@ -60,6 +65,37 @@ pub struct Config {
     /// WebSocket routes; the first whose pattern matches serves a request. Never empty: without
     /// `[[route]]` tables there is one that matches every path.
     pub routes: Vec<Arc<Route>>,
+}
+
+/// The listener's certificate, both files in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and those of the authorities between it and a root.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl Config {
+    /// The servers that are reached by TLS.
+    pub fn https_servers(&self) -> impl Iterator<Item = &Upstream> {
+        let upstreams = self.routes.iter().map(|route| &route.upstream);
+        let asked = self
+            .routes
+            .iter()
+            .filter_map(|route| Some(&route.auth_request.as_ref()?.server));
+        let all = iter::once(&self.upstream).chain(upstreams).chain(asked);
+        all.filter(|server| matches!(server, Upstream::Tls(_)))
+    }
+
+    /// Whether pages reach sessmux by HTTPS, as far as that is known: public origins say it where there are any.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        if self.public_origins.is_empty() {
+            return self.tls.is_some();
+        }
+        self.public_origins.iter().all(|origin| origin.scheme == "https")
+    }
 }
 
 /// What holds for the WebSockets whose path matches one pattern.

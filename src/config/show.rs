@@ -2,11 +2,17 @@
 
 use std::fmt;
 
-use super::{Config, Foreign, Overflow, ReplayMode, Route};
+use super::{Config, Foreign, Overflow, ReplayMode, Route, TlsFiles};
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "listen = {}\nupstream = {}", self.listen, self.upstream)?;
+        if let Some(TlsFiles { cert, key }) = &self.tls {
+            writeln!(f, "tls_cert = {}\ntls_key = {}", cert.display(), key.display())?;
+        }
+        if let Some(file) = &self.upstream_ca {
+            writeln!(f, "upstream_ca = {}", file.display())?;
+        }
         for origin in &self.public_origins {
             writeln!(f, "public_origin = {origin}")?;
         }

@@ -32,7 +32,7 @@ pub(super) enum Scope {
 }
 
 /// Every setting there is.
-pub(super) static SETTINGS: [Setting; 40] = {
+pub(super) static SETTINGS: [Setting; 43] = {
     use Scope::{Both, Global, Route};
     [
         one(
@@ -42,13 +42,22 @@ pub(super) static SETTINGS: [Setting; 40] = {
             "ADDRESS",
             "Where to listen [default: 127.0.0.1:8080]",
         ),
+        one("tls_cert", "tls-cert", Global, "FILE", TLS_CERT),
+        one(
+            "tls_key",
+            "tls-key",
+            Global,
+            "FILE",
+            "The private key of tls_cert, in PEM",
+        ),
         one(
             "upstream",
             "upstream",
             Both,
             "URL",
-            "The agent server: http://HOST[:PORT] or unix:PATH",
+            "The agent server: http://HOST[:PORT], https://HOST[:PORT] or unix:PATH",
         ),
+        one("upstream_ca", "upstream-ca", Global, "FILE", UPSTREAM_CA),
         many("public_origin", "public-origin", Global, "ORIGIN", PUBLIC_ORIGIN),
         many(
             "allow_origin",
@@ -153,6 +162,9 @@ pub(super) static SETTINGS: [Setting; 40] = {
     ]
 };
 
+const TLS_CERT: &str = "Speak HTTPS with this certificate and its chain, in PEM; read again when it changes";
+const UPSTREAM_CA: &str =
+    "Roots in PEM that https:// servers are judged by, a server's own certificate among them [default: the system's]";
 const PUBLIC_ORIGIN: &str =
     "Origin under which pages reach sessmux, exactly; needed behind an ingress that rewrites Host (repeatable)";
 const KEY: &str = "Part of the session key: path[:NAME], query[:NAME], header:NAME, cookie:NAME, first:/POINTER, \
@@ -167,7 +179,7 @@ const FIGHTS: &str = "Damp two pages that take a session from each other without
 const BIND: &str = "What a session's owner shows on every attach: header:NAME, cookie:NAME, hello, auth_request or key \
     (repeatable) [default: the browser's cookie]";
 const AUTH_REQUEST: &str =
-    "Who is asked, by a GET with the client's headers, for bind = auth_request: http://HOST[:PORT]/PATH";
+    "Who is asked, by a GET with the client's headers, for bind = auth_request: http[s]://HOST[:PORT]/PATH";
 const AUTH_SUBJECT: &str = "The header of its answer that says who the client is";
 const FOREIGN: &str = "Whoever names another's session: separate (has one of their own) or refuse [default: separate]";
 const TRUSTED_PROXIES: &str =

@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::hold::{Hold, Talk, Wire};
 use super::request::{Peer, Shared};
+use super::secure;
 use crate::capture::Recorder;
 use crate::config::Config;
 use crate::metrics::{Metrics, Rule};
 use crate::session::quota::Place;
-use crate::transport::socket::Socket;
+use crate::transport::tls::Tls;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -46,18 +47,19 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// What the system says of `config.listen`.
+    /// What the system says of `config.listen`, or what is wrong with the files that it names for TLS.
     pub async fn bind(config: Config) -> io::Result<Self> {
-        Self::bind_recorded(config, None).await
+        let tls = Tls::load(&config).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Self::bind_with(config, tls, None).await
     }
 
-    /// As [`Self::bind`]; the recorder hears all sessions.
+    /// As [`Self::bind`] with what was loaded for this configuration; the recorder hears all sessions.
     ///
     /// # Errors
     ///
     /// What the system says of `config.listen`.
     #[expect(clippy::unused_async, reason = "a tokio socket needs a runtime")]
-    pub async fn bind_recorded(config: Config, recorder: Option<Recorder>) -> io::Result<Self> {
+    pub async fn bind_with(config: Config, tls: Tls, recorder: Option<Recorder>) -> io::Result<Self> {
         let socket = if config.listen.is_ipv4() {
             TcpSocket::new_v4()
         } else {
@@ -69,7 +71,7 @@ impl Server {
         let address = listener.local_addr()?;
         Ok(Self {
             listener,
-            shared: Arc::new(Shared::new(config, recorder, address)),
+            shared: Arc::new(Shared::new(config, tls, recorder, address)),
         })
     }
 
@@ -91,6 +93,10 @@ impl Server {
     /// Serves until `shutdown`; then tells pages to come back, closes upstreams in order, and returns when all have
     /// ended, within 5 s.
     pub async fn run(self, shutdown: CancellationToken) {
+        if let Some(identity) = self.shared.identity.clone() {
+            let watching = shutdown.clone().run_until_cancelled_owned(identity.watch());
+            self.shared.tracker.spawn(watching);
+        }
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -102,8 +108,11 @@ impl Server {
                         Ok(place) => place,
                         Err(limit) => {
                             self.shared.limits.refused(address.ip(), limit);
-                            // into an empty buffer, so it need not be waited for
-                            let _ = stream.try_write(TOO_MANY);
+                            // by TLS this could not be told without work
+                            if self.shared.identity.is_none() {
+                                // into an empty buffer, so it need not be waited for
+                                let _ = stream.try_write(TOO_MANY);
+                            }
                             continue;
                         }
                     };
@@ -152,12 +161,11 @@ async fn serve(
         // it was gone before it was served
         return;
     }
+    let secured = shutdown.run_until_cancelled(secure::socket(stream, address, &shared));
+    let Some(Some(socket)) = secured.await else { return };
     let wire = Arc::new(Wire::default());
-    let io = TokioIo::new(Hold::new(
-        Socket::Tcp(stream),
-        Arc::clone(&wire),
-        shared.config.limits.max_head,
-    ));
+    let hold = Hold::new(socket, Arc::clone(&wire), shared.config.limits.max_head);
+    let io = TokioIo::new(hold);
     let (talk, serving) = (Arc::clone(&wire), Arc::clone(&shared));
     let limits = shared.config.limits.clone();
     let service = service_fn(move |request| {

@@ -4,8 +4,6 @@ use std::fmt;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::Origin;
-
 /// Name where the cookie is `Secure`: the prefix keeps other hosts and plain HTTP from setting it.
 const SECURE_NAME: &str = "__Host-sessmux";
 
@@ -66,11 +64,11 @@ fn hex(digit: u8) -> Option<u8> {
 pub struct CookieName(String);
 
 impl CookieName {
-    /// The name that holds for a request to `host`: `__Host-sessmux` where every public origin is HTTPS,
+    /// The name that holds for a request to `host`: `__Host-sessmux` where pages come by HTTPS,
     /// else `sessmux-` with the port that the browser sees, or the listener's where `host` names none.
     #[must_use]
-    pub fn of(public: &[Origin], host: Option<&str>, listen_port: u16) -> Self {
-        if !public.is_empty() && public.iter().all(|origin| origin.scheme == "https") {
+    pub fn of(https: bool, host: Option<&str>, listen_port: u16) -> Self {
+        if https {
             return Self(SECURE_NAME.into());
         }
         let digits = host.and_then(|host| host.rsplit_once(':')).map(|(_, digits)| digits);

@@ -13,6 +13,8 @@ use crate::server::headers::authority;
 pub struct Gate {
     /// A loopback listener is reached by the machine's own browsers, whatever name they were told.
     loopback: bool,
+    /// The listener speaks TLS, so that the scheme of its own origin is known.
+    tls: bool,
     /// Where any is set, exactly these are same-origin.
     public: Vec<Origin>,
     /// Foreign origins that may open WebSockets.
@@ -44,9 +46,10 @@ pub struct Refusal {
 impl Gate {
     /// Makes the rules for a listener.
     #[must_use]
-    pub fn new(listen: SocketAddr, public: &[Origin], allow: &[Origin]) -> Self {
+    pub fn new(listen: SocketAddr, tls: bool, public: &[Origin], allow: &[Origin]) -> Self {
         Self {
             loopback: listen.ip().to_canonical().is_loopback(),
+            tls,
             public: public.to_vec(),
             allow: allow.to_vec(),
         }
@@ -113,8 +116,10 @@ impl Gate {
         };
         if self.public.is_empty() {
             let own = authority(uri, headers).and_then(host_and_port);
-            // Host does not say its scheme, so a port that it leaves out is that of the page's scheme.
-            let same = own.as_ref().is_some_and(|(host, port)| {
+            // Host does not say its scheme, so a port that it leaves out is that of the page's scheme: without TLS here
+            // there may be some in front.
+            let same = own.as_ref().filter(|_| !self.tls || origin.scheme == "https");
+            let same = same.is_some_and(|(host, port)| {
                 *host == origin.host && port.unwrap_or_else(|| default_port(&origin.scheme)) == origin.port
             });
             if same {
@@ -128,8 +133,9 @@ impl Gate {
         }
         Err(forbidden(if self.public.is_empty() {
             let host = authority(uri, headers).unwrap_or_default();
+            let by = if self.tls { " by https" } else { "" };
             format!(
-                "origin {text:?} is not that of host {host:?}; allow_origin would admit it as foreign, \
+                "origin {text:?} is not that of host {host:?}{by}; allow_origin would admit it as foreign, \
                  public_origin would make it the only one of its own"
             )
         } else {

@@ -19,6 +19,7 @@ mod owner;
 pub mod pages;
 pub mod pass;
 mod request;
+mod secure;
 mod upgrade;
 
 pub use accept::Server;

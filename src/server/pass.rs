@@ -28,6 +28,7 @@ use crate::server::body::{Body, line};
 use crate::server::headers::{self, Hop};
 use crate::transport::dial::{self, CONNECT_TIMEOUT};
 use crate::transport::socket::Socket;
+use crate::transport::tls::Roots;
 
 /// How long an idle connection is kept: shorter than the 5 s after which common agent servers close one, so
 /// that a request seldom meets a connection that is being closed.
@@ -49,16 +50,17 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Makes a pool whose connections are driven on `tracker`; idle ones end when the last clone is dropped.
+    /// Makes a pool whose connections are driven on `tracker`, to servers that `roots` vouch for; idle ones end when the
+    /// last clone is dropped.
     #[must_use]
-    pub fn new(tracker: &TaskTracker) -> Self {
+    pub fn new(tracker: &TaskTracker, roots: Roots) -> Self {
         let client = Client::builder(Tracked(tracker.clone()))
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .http1_preserve_header_case(true)
             .set_host(false)
-            .build(Dialer);
+            .build(Dialer { roots });
         Self { client }
     }
 
@@ -192,6 +194,7 @@ fn address(upstream: &Upstream, head: &mut request::Parts) -> Result<(), String>
     use std::os::unix::ffi::OsStrExt;
     let (scheme, authority) = match upstream {
         Upstream::Tcp(authority) => ("http", authority.clone()),
+        Upstream::Tls(authority) => ("https", authority.clone()),
         Upstream::Unix(path) => {
             let digits = path.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}"));
             (UNIX, digits.collect())
@@ -207,8 +210,10 @@ fn address(upstream: &Upstream, head: &mut request::Parts) -> Result<(), String>
 fn target(uri: &Uri) -> io::Result<Upstream> {
     use std::os::unix::ffi::OsStringExt;
     let authority = uri.authority().ok_or(io::ErrorKind::InvalidInput)?.as_str();
-    if uri.scheme_str() != Some(UNIX) {
-        return Ok(Upstream::Tcp(authority.into()));
+    match uri.scheme_str() {
+        Some(UNIX) => {}
+        Some("https") => return Ok(Upstream::Tls(authority.into())),
+        _ => return Ok(Upstream::Tcp(authority.into())),
     }
     let digits = (0..authority.len()).step_by(2).map(|at| authority.get(at..at + 2));
     let bytes: Option<Vec<u8>> = digits.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect();
@@ -218,7 +223,9 @@ fn target(uri: &Uri) -> io::Result<Upstream> {
 
 /// Opens the pool's connections.
 #[derive(Debug, Clone)]
-struct Dialer;
+struct Dialer {
+    roots: Roots,
+}
 
 impl Service<Uri> for Dialer {
     type Response = TokioIo<Socket>;
@@ -230,9 +237,10 @@ impl Service<Uri> for Dialer {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        let roots = self.roots.clone();
         Box::pin(async move {
             let upstream = target(&uri)?;
-            let socket = timeout(CONNECT_TIMEOUT, dial::connect(&upstream)).await??;
+            let socket = timeout(CONNECT_TIMEOUT, dial::connect(&upstream, &roots)).await??;
             Ok(TokioIo::new(socket))
         })
     }
@@ -266,6 +274,7 @@ mod tests {
         for upstream in [
             Upstream::Tcp("127.0.0.1:80".into()),
             Upstream::Tcp("[::1]:8080".into()),
+            Upstream::Tls("agent:443".into()),
             Upstream::Unix("/run/an agent/ü.sock".into()),
         ] {
             let mut head = Request::get("/a?b=c").body(()).unwrap().into_parts().0;
@@ -290,6 +299,7 @@ mod tests {
             (head.uri.scheme().cloned(), head.uri.authority().cloned())
         };
         assert_ne!(uri(Upstream::Tcp("2f:80".into())), uri(Upstream::Unix("/".into())));
+        assert_ne!(uri(Upstream::Tcp("a:443".into())), uri(Upstream::Tls("a:443".into())));
         assert_ne!(uri(Upstream::Unix("/a".into())), uri(Upstream::Unix("/A".into())));
     }
 }

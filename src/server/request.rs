@@ -25,6 +25,7 @@ use crate::capture::Recorder;
 use crate::config::{Captures, Config, PathPattern, Route};
 use crate::metrics::{Metrics, Rule};
 use crate::session::registry::Sessions;
+use crate::transport::tls::{Identity, Tls};
 
 /// What all connections share.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     pub(super) sessions: Sessions,
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
+    /// What the listener speaks TLS with, if it does.
+    pub(super) identity: Option<Arc<Identity>>,
     /// Every task that this server starts.
     pub(super) tracker: TaskTracker,
 }
@@ -65,12 +68,17 @@ impl fmt::Display for Peer {
 }
 
 impl Shared {
-    pub(super) fn new(config: Config, recorder: Option<Recorder>, address: SocketAddr) -> Self {
+    pub(super) fn new(config: Config, tls: Tls, recorder: Option<Recorder>, address: SocketAddr) -> Self {
         let tracker = TaskTracker::new();
         let metrics = Arc::default();
         Self {
             unrouted: Arc::new(Route::one_to_one(PathPattern::any(), config.upstream.clone())),
-            gate: Gate::new(address, &config.public_origins, &config.allow_origins),
+            gate: Gate::new(
+                address,
+                tls.identity.is_some(),
+                &config.public_origins,
+                &config.allow_origins,
+            ),
             port: address.port(),
             public_host: match &config.public_origins[..] {
                 [origin] => Some(origin.authority()),
@@ -78,10 +86,17 @@ impl Shared {
             },
             browsers: Browsers::new(),
             // its idle connections are not worth waiting for at the end
-            pass: Pass::new(&TaskTracker::new()),
-            sessions: Sessions::new(tracker.clone(), recorder, &config.limits, Arc::clone(&metrics)),
+            pass: Pass::new(&TaskTracker::new(), tls.roots.clone()),
+            sessions: Sessions::new(
+                tracker.clone(),
+                recorder,
+                tls.roots,
+                &config.limits,
+                Arc::clone(&metrics),
+            ),
             limits: Limits::new(&config, &metrics),
             metrics,
+            identity: tls.identity.map(Arc::new),
             tracker,
             config,
         }
@@ -187,22 +202,16 @@ impl Shared {
 
     /// What upstream is told of the hop that `peer` came by.
     pub(super) fn hop(&self, peer: &Peer) -> Hop<'_> {
-        let public = &self.config.public_origins;
-        let secure = !public.is_empty() && public.iter().all(|origin| origin.scheme == "https");
         Hop {
             client: peer.client,
-            scheme: if secure { "https" } else { "http" },
+            scheme: if self.config.is_https() { "https" } else { "http" },
             host: self.public_host.as_deref(),
         }
     }
 
     /// The name of the minted cookie in this request.
     pub(super) fn cookie_name(&self, head: &request::Parts) -> CookieName {
-        CookieName::of(
-            &self.config.public_origins,
-            authority(&head.uri, &head.headers),
-            self.port,
-        )
+        CookieName::of(self.config.is_https(), authority(&head.uri, &head.headers), self.port)
     }
 
     /// The first route that claims `path`, and what its pattern captured.

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 
 use crate::core::frame::{self, Sender};
 use crate::profile::Kind;
@@ -88,10 +88,9 @@ impl Page {
         if !self.unread.is_empty() {
             return Some(Ok(self.take_unread(buffer)));
         }
-        let mut buffer = ReadBuf::new(buffer);
-        match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+        match self.socket.poll_frames(cx, buffer) {
             Poll::Pending => None,
-            Poll::Ready(result) => Some(result.map(|()| buffer.filled().len())),
+            Poll::Ready(read) => Some(read),
         }
     }
 

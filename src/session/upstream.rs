@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 
 use crate::core::close::Close;
 use crate::core::frame::{self, Opcode, Sender};
@@ -98,15 +98,19 @@ impl Upstream {
             scratch::give_back(std::mem::take(&mut self.queue));
             self.sent = 0;
         }
+        if self.writable {
+            let pushed = self.socket.push(cx);
+            self.writable = pushed.is_ok();
+            pushed?;
+        }
         Ok(moved)
     }
 
     /// Reads once into `buffer`; `None` when there is nothing to read yet.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+        match self.socket.poll_frames(cx, buffer) {
             Poll::Pending => None,
-            Poll::Ready(result) => Some(result.map(|()| buffer.filled().len())),
+            Poll::Ready(read) => Some(read),
         }
     }
 

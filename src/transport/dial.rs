@@ -20,8 +20,9 @@ use tokio_util::task::TaskTracker;
 use crate::config::Upstream;
 use crate::transport::fields::{single, tokens};
 use crate::transport::socket::Socket;
+use crate::transport::tls::Roots;
 
-/// Bound of name resolution and connect: an agent is near, and a page waits for the answer.
+/// Bound of name resolution, connect and TLS: an agent is near, and a page waits for the answer.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bound of the handshake's answer: servers that start an agent before their 101 take seconds.
@@ -69,21 +70,27 @@ pub enum DialError {
     Bad(String),
 }
 
-/// Opens a connection, with `TCP_NODELAY` and TCP keepalive where it is TCP; unbounded in time.
+/// Opens a connection, with TLS where the upstream is reached by it, with `TCP_NODELAY` and TCP keepalive where it is TCP; unbounded in time.
 ///
 /// # Errors
 ///
-/// Whatever name resolution and connect say; of several addresses, the last one's error.
-pub async fn connect(upstream: &Upstream) -> io::Result<Socket> {
+/// Whatever name resolution and connect say, of several addresses the last one's error; and whatever TLS finds wrong.
+pub async fn connect(upstream: &Upstream, roots: &Roots) -> io::Result<Socket> {
     match upstream {
-        Upstream::Tcp(authority) => {
-            let stream = TcpStream::connect(authority.as_str()).await?;
-            stream.set_nodelay(true)?;
-            SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
-            Ok(Socket::Tcp(stream))
+        Upstream::Tcp(authority) => Ok(Socket::Tcp(connect_tcp(authority).await?)),
+        Upstream::Tls(authority) => {
+            let stream = connect_tcp(authority).await?;
+            Ok(Socket::Tls(roots.connect(authority, stream).await?))
         }
         Upstream::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
     }
+}
+
+async fn connect_tcp(authority: &str) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(authority).await?;
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
+    Ok(stream)
 }
 
 /// Connects and does the WebSocket handshake with `head`, which goes out as it is but for its URI, of
@@ -98,6 +105,7 @@ pub async fn connect(upstream: &Upstream) -> io::Result<Socket> {
 /// the relay forwards frames that it could not otherwise judge.
 pub async fn upgrade(
     upstream: &Upstream,
+    roots: &Roots,
     mut head: request::Parts,
     tracker: &TaskTracker,
 ) -> Result<Upgraded, DialError> {
@@ -105,7 +113,7 @@ pub async fn upgrade(
     head.uri = path.map_or_else(Uri::default, Uri::from);
     let offer = head.headers.clone();
 
-    let socket = timeout(CONNECT_TIMEOUT, connect(upstream))
+    let socket = timeout(CONNECT_TIMEOUT, connect(upstream, roots))
         .await
         .map_err(|_| late("connection", CONNECT_TIMEOUT))?
         .map_err(DialError::Connect)?;

@@ -8,6 +8,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::tls::TlsStream;
+
 /// A connected stream socket of either leg.
 #[derive(Debug)]
 pub enum Socket {
@@ -15,6 +17,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// A Unix domain socket.
     Unix(UnixStream),
+    /// TLS over such TCP.
+    Tls(TlsStream),
 }
 
 macro_rules! each {
@@ -22,6 +26,7 @@ macro_rules! each {
         match $self.get_mut() {
             Socket::Tcp($s) => $e,
             Socket::Unix($s) => $e,
+            Socket::Tls($s) => $e,
         }
     };
 }
@@ -59,23 +64,71 @@ impl AsyncWrite for Socket {
 }
 
 impl Socket {
-    /// Reads what the system has, whether or not the runtime knows of it.
+    /// Reads frames once into `buffer`; 0 bytes are the end.
+    ///
+    /// Frames and close frames tell themselves whether they are whole, so an end that TLS did not announce is an end
+    /// like any other; HTTP, which may have an answer end with its connection, is told it as the error that it is.
+    pub fn poll_frames(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        Pin::new(&mut *self)
+            .poll_read(cx, &mut buffer)
+            .map(|read| self.or_end(read.map(|()| buffer.filled().len())))
+    }
+
+    /// As [`Self::poll_frames`], but asks the system itself, whether or not the runtime knows of what came.
     ///
     /// # Errors
     ///
     /// What the system says: `WouldBlock` if there is nothing.
-    pub fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = match self {
+            Self::Tcp(stream) => (&*SockRef::from(&*stream)).read(buffer),
+            Self::Unix(stream) => (&*SockRef::from(&*stream)).read(buffer),
+            Self::Tls(stream) => stream.read_now(buffer),
+        };
+        self.or_end(read)
+    }
+
+    fn or_end(&self, read: io::Result<usize>) -> io::Result<usize> {
+        match (self, read) {
+            (Self::Tls(_), Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            (_, read) => read,
+        }
+    }
+
+    /// Sends on what a write has taken and the system has not: TLS keeps such a rest, and only a flush moves it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn push(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => (&*SockRef::from(stream)).read(buffer),
-            Self::Unix(stream) => (&*SockRef::from(stream)).read(buffer),
+            Self::Tcp(_) | Self::Unix(_) => Ok(()),
+            Self::Tls(stream) => match Pin::new(stream).poll_flush(cx) {
+                Poll::Ready(flushed) => flushed,
+                Poll::Pending => Ok(()),
+            },
         }
     }
 
     /// Closes the connection with a reset rather than in order, so that the peer cannot take it for an end.
     pub fn reset(self) {
-        if let Socket::Tcp(stream) = self {
-            // fails only on a socket that is closed already
-            let _ = stream.set_zero_linger();
-        }
+        let stream = match &self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.tcp(),
+            Self::Unix(_) => return,
+        };
+        // fails only on a socket that is closed already
+        let _ = stream.set_zero_linger();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_sockets_do_not_pay_for_tls() {
+        assert!(size_of::<Socket>() <= size_of::<TcpStream>() + size_of::<usize>());
     }
 }

@@ -41,7 +41,7 @@ export async function serve(command, args, env = {}, port = null) {
     for (const output of [child.stdout, child.stderr]) {
       createInterface({ input: output }).on('line', (line) => {
         said.push(line);
-        const found = /http:\/\/127\.0\.0\.1:\d+/.exec(line);
+        const found = /https?:\/\/127\.0\.0\.1:\d+/.exec(line);
         if (found && port === null) resolve(found[0]);
       });
     }
@@ -64,9 +64,9 @@ async function accepts(port, child) {
 /** Starts `sessmux demo` on a free port. */
 export const demo = () => serve(SESSMUX, ['demo', '--listen', '127.0.0.1:0']);
 
-/** sessmux in front of a server, with nothing but a profile. */
-export const sessmux = (upstream, profile) =>
-  serve(SESSMUX, ['--upstream', upstream, '--listen', '127.0.0.1:0', '--profile', profile]);
+/** sessmux in front of a server, with a profile alone or with other flags. */
+export const sessmux = (upstream, profile, flags = ['--profile', profile]) =>
+  serve(SESSMUX, ['--upstream', upstream, '--listen', '127.0.0.1:0', ...flags]);
 
 /** A port that is free now, for servers that cannot choose one. */
 export async function freePort() {

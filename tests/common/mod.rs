@@ -131,7 +131,8 @@ impl Connection {
     }
 }
 
-async fn next_text<S>(socket: &mut WebSocketStream<S>) -> String
+/// The next text message; pings pass unseen.
+pub async fn next_text<S>(socket: &mut WebSocketStream<S>) -> String
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
@@ -145,7 +146,7 @@ where
 }
 
 /// Reads to the end; the code of the close frame, if there was one.
-async fn close_code<S>(socket: &mut WebSocketStream<S>) -> Option<u16>
+pub async fn close_code<S>(socket: &mut WebSocketStream<S>) -> Option<u16>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {

@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use sessmux::config::Upstream;
 use sessmux::server::headers::Hop;
 use sessmux::server::pass::Pass;
+use sessmux::transport::tls::Roots;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -28,7 +29,7 @@ impl Front {
         let listener = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let tracker = TaskTracker::new();
-        let pass = Pass::new(&tracker);
+        let pass = Pass::new(&tracker, Roots::default());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();

@@ -1,19 +1,11 @@
 use super::*;
 
 fn plain() -> CookieName {
-    CookieName::of(&[], Some("localhost:8080"), 1)
+    CookieName::of(false, Some("localhost:8080"), 1)
 }
 
 fn secure() -> CookieName {
-    CookieName::of(&[origin("https")], Some("agent.example"), 8080)
-}
-
-fn origin(scheme: &str) -> Origin {
-    Origin {
-        scheme: scheme.into(),
-        host: "agent.example".into(),
-        port: 443,
-    }
+    CookieName::of(true, Some("agent.example"), 8080)
 }
 
 fn fields(name: &HeaderName, values: &[&str]) -> HeaderMap {
@@ -37,15 +29,11 @@ const ID: &str = "00112233445566778899aabbccddeeff";
 #[test]
 fn the_name_follows_the_port_and_security() {
     assert_eq!(plain().0, "sessmux-8080");
-    assert_eq!(CookieName::of(&[], Some("[::1]:9090"), 1).0, "sessmux-9090");
-    assert_eq!(CookieName::of(&[], Some("[::1]"), 8080).0, "sessmux-8080");
-    assert_eq!(CookieName::of(&[], Some("localhost"), 8080).0, "sessmux-8080");
-    assert_eq!(CookieName::of(&[], None, 8080).0, "sessmux-8080");
+    assert_eq!(CookieName::of(false, Some("[::1]:9090"), 1).0, "sessmux-9090");
+    assert_eq!(CookieName::of(false, Some("[::1]"), 8080).0, "sessmux-8080");
+    assert_eq!(CookieName::of(false, Some("localhost"), 8080).0, "sessmux-8080");
+    assert_eq!(CookieName::of(false, None, 8080).0, "sessmux-8080");
     assert_eq!(secure().0, "__Host-sessmux");
-    assert_eq!(
-        CookieName::of(&[origin("https"), origin("http")], None, 8080).0,
-        "sessmux-8080"
-    );
 }
 
 #[test]

@@ -17,7 +17,12 @@ fn head(host: &str, origin: Option<&str>) -> HeaderMap {
 
 fn gate(public: &[&str], allow: &[&str]) -> Gate {
     let origins = |texts: &[&str]| texts.iter().map(|text| origin(text)).collect::<Vec<_>>();
-    Gate::new("127.0.0.1:8080".parse().unwrap(), &origins(public), &origins(allow))
+    Gate::new(
+        "127.0.0.1:8080".parse().unwrap(),
+        false,
+        &origins(public),
+        &origins(allow),
+    )
 }
 
 /// What the gate says to a page of `origin` that asks `host`; `None` is a 403.
@@ -117,7 +122,7 @@ fn the_target_s_authority_counts_before_host() {
 
 #[test]
 fn other_listeners_serve_every_host() {
-    let gate = Gate::new("0.0.0.0:8080".parse().unwrap(), &[], &[]);
+    let gate = Gate::new("0.0.0.0:8080".parse().unwrap(), false, &[], &[]);
     assert_eq!(serves(&gate, "whatever.example"), Ok(()));
 }
 

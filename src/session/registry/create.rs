@@ -93,7 +93,7 @@ pub(super) async fn create(entry: Dialing, route: Arc<Route>, admitted: Admitted
         let offer = dial.waiter.offer.clone();
         let target = offer.uri().clone();
         let dialed = tokio::select! {
-            dialed = dial::upgrade(&route.upstream, offer.into_parts().0, &inner.tracker) => dialed,
+            dialed = dial::upgrade(&route.upstream, &inner.roots, offer.into_parts().0, &inner.tracker) => dialed,
             () = dial.abandoned(&queue) => continue,
             () = inner.stopping.cancelled() => return,
         };

@@ -32,6 +32,7 @@ use crate::capture::Recorder;
 use crate::config::{Limits, Route};
 use crate::metrics::Metrics;
 use crate::transport::dial::DialError;
+use crate::transport::tls::Roots;
 
 use create::{Dialing, Queue, Waiter, create, lock};
 
@@ -57,6 +58,7 @@ struct Inner {
     /// Sessions are giving back.
     relieving: AtomicBool,
     metrics: Arc<Metrics>,
+    roots: Roots,
 }
 
 #[derive(Debug, Clone)]
@@ -100,8 +102,15 @@ pub enum OpenError {
 }
 
 impl Sessions {
-    /// No sessions yet; their tasks, and all that they start, run under `tracker`, and `recorder` hears them.
-    pub fn new(tracker: TaskTracker, recorder: Option<Recorder>, limits: &Limits, metrics: Arc<Metrics>) -> Self {
+    /// No sessions yet; their tasks, and all that they start, run under `tracker`, and `recorder` hears them; `roots` vouch
+    /// for agent servers.
+    pub fn new(
+        tracker: TaskTracker,
+        recorder: Option<Recorder>,
+        roots: Roots,
+        limits: &Limits,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 slots: DashMap::new(),
@@ -113,6 +122,7 @@ impl Sessions {
                 budget: Arc::new(Budget::new(limits.max_buffered, metrics.buffered.clone())),
                 relieving: AtomicBool::new(false),
                 metrics,
+                roots,
             }),
         }
     }

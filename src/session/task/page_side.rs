@@ -22,10 +22,13 @@ impl SessionTask {
         while let Some(page) = self.page.as_mut().filter(|page| page.writable) {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.core.slices(now, &mut slices);
-            if count == 0 {
-                break;
-            }
-            match page.write(cx, &slices[..count]) {
+            let written = if count == 0 {
+                page.socket.push(cx).err().map(Err)
+            } else {
+                page.write(cx, &slices[..count])
+            };
+            match written {
+                None if count == 0 => break,
                 None => return moved,
                 Some(Ok(written)) => {
                     self.core.wrote(now, written);

@@ -30,6 +30,7 @@ use crate::session::browser::Browser;
 use crate::session::policy::{first_is_hello, needs_first_message, policy};
 use crate::session::registry::Sessions;
 use crate::transport::socket::Socket;
+use crate::transport::tls::Roots;
 use wire::{messages, sent_to_page};
 
 pub use refresh::{Refresh, Replay};
@@ -76,6 +77,7 @@ impl Rehearsal {
         let sessions = Sessions::new(
             TaskTracker::new(),
             None,
+            Roots::default(),
             &Limits::default(),
             Arc::new(Metrics::default()),
         );

@@ -6,6 +6,15 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::*;
 
+/// None of these servers speaks TLS.
+async fn connect(upstream: &Upstream) -> io::Result<Socket> {
+    super::connect(upstream, &Roots::default()).await
+}
+
+async fn upgrade(upstream: &Upstream, head: request::Parts, tracker: &TaskTracker) -> Result<Upgraded, DialError> {
+    super::upgrade(upstream, &Roots::default(), head, tracker).await
+}
+
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
