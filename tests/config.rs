@@ -293,14 +293,99 @@ fn an_unreadable_file_is_named() {
 #[test]
 fn risky_settings_are_warned_of() {
     let warnings = |flags: &[&str]| {
-        let flags = [&["--upstream", "http://127.0.0.1:8000"], flags].concat();
-        load(None, &[], &flags).unwrap().warnings().join("\n")
+        // the environment gives way to flags
+        let upstream = [("SESSMUX_UPSTREAM", "http://127.0.0.1:8000")];
+        load(None, &upstream, flags).unwrap().warnings().join("\n")
     };
-    assert!(warnings(&["--listen", "0.0.0.0:80"]).contains("listen = \"0.0.0.0:80\" is reached from other machines"));
-    assert_eq!(
-        warnings(&["--listen", "0.0.0.0:80", "--public-origin", "https://a"]),
-        ""
-    );
+    assert_eq!(warnings(&[]), "", "what needs no reading is no risk");
+    for (flags, warned) in [
+        (
+            &["--listen", "0.0.0.0:80"][..],
+            "listen = \"0.0.0.0:80\" is reached from other machines, and without",
+        ),
+        (
+            &["--listen", "0.0.0.0:80"],
+            "listen = \"0.0.0.0:80\" is reached from other machines in clear",
+        ),
+        (
+            &["--public-origin", "http://a.example"],
+            "public_origin = \"http://a.example:80\" is in clear",
+        ),
+        (&["--public-origin", "https://a.example"], "trusted_proxies is not set"),
+        (
+            &["--trusted-proxies", "0.0.0.0/0"],
+            "trusted_proxies = \"0.0.0.0/0\" believes everybody",
+        ),
+        (
+            &[
+                "--allow-origin",
+                "http://a.example",
+                "--bind",
+                "cookie:a",
+                "--key",
+                "path",
+            ],
+            "allow_origin = \"http://a.example:80\" is in clear",
+        ),
+        (
+            &["--bind", "key"],
+            "route /{*rest}: bind = \"key\": whoever knows a key has its session, in any browser",
+        ),
+        (
+            &["--bind", "key", "--key", "path", "--allow-origin", "https://a.example"],
+            "pages of every allow_origin too",
+        ),
+        (
+            &["--bind", "header:x-user"],
+            "bind = \"header:x-user\" is as good as the proxy that sets x-user",
+        ),
+        (
+            &[
+                "--bind",
+                "auth_request",
+                "--auth-subject",
+                "x",
+                "--auth-request",
+                "http://10.0.0.1/auth?a",
+            ],
+            "auth_request = \"http://10.0.0.1:80/auth?…\" sends logins in clear",
+        ),
+        (
+            &["--upstream", "http://10.0.0.1:8000"],
+            "upstream = \"http://10.0.0.1:8000\" is in clear",
+        ),
+        (
+            &["--admin", "0.0.0.0:9090"],
+            "admin = \"0.0.0.0:9090\" answers whoever reaches it",
+        ),
+        (
+            &["--log-bytes", "2GiB", "--max-buffered", "1GiB"],
+            "is more than max_buffered",
+        ),
+    ] {
+        assert!(warnings(flags).contains(warned), "{flags:?}: {}", warnings(flags));
+    }
+    for safe in [
+        &["--public-origin", "http://localhost:3000"][..],
+        &["--public-origin", "http://[::1]:3000"],
+        &[
+            "--listen",
+            "0.0.0.0:80",
+            "--public-origin",
+            "https://a",
+            "--trusted-proxies",
+            "10.0.0.0/8",
+        ],
+        &["--upstream", "http://localhost:8000"],
+        &["--upstream", "https://agent.example"],
+        &["--upstream", "unix:agent.sock"],
+        &["--bind", "header:authorization"],
+        &["--bind", "cookie:login"],
+        &["--admin", "unix:a.sock"],
+        &["--admin", "127.0.0.1:9090"],
+    ] {
+        assert_eq!(warnings(safe), "", "{safe:?}");
+    }
     assert!(warnings(&["--grace", "0"]).contains("route /{*rest}: grace"));
     assert!(warnings(&["--replay-refresh", "missed"]).contains("replay_refresh"));
     assert_eq!(warnings(&["--acks", "false", "--replay-blip", "missed"]), "");

@@ -32,11 +32,7 @@ async fn start(route: Route) -> Proxy {
 
 /// What sessions hold, as the metrics say.
 fn buffered(proxy: &Proxy) -> usize {
-    let text = proxy.metrics.text().unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("sessmux_buffered_bytes "));
-    line.unwrap().parse().unwrap()
+    proxy.gauge("sessmux_buffered_bytes") as usize
 }
 
 /// The agent says so many messages of 16 KiB, and the page reads them.

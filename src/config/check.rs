@@ -1,4 +1,4 @@
-//! Settings that contradict each other, and those that are risky.
+//! Settings that contradict each other.
 
 use std::net::SocketAddr;
 
@@ -140,7 +140,7 @@ fn is_always_there(source: &KeySource) -> bool {
     matches!(source, KeySource::Path | KeySource::PathCapture(_) | KeySource::Query)
 }
 
-fn waits_for_first(route: &Route) -> bool {
+pub(super) fn waits_for_first(route: &Route) -> bool {
     let mut sources = route.key.iter().flat_map(|part| &part.alternatives);
     sources.any(|source| matches!(source, KeySource::First(_))) || route.profile.is_signed()
 }
@@ -163,36 +163,4 @@ fn is_own(listen: SocketAddr, upstream: &Upstream) -> bool {
         || (listen.ip().is_unspecified() && address.ip().is_loopback())
         || (address.ip().is_unspecified() && (listen.ip().is_loopback() || listen.ip().is_unspecified()));
     reaches && address.port() == listen.port()
-}
-
-impl Config {
-    /// What the operator should know about these settings, one line each, though they hold together.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if let Some(file) = &self.record {
-            warnings.push(format!(
-                "record = {file:?}: EVERY MESSAGE IS RECORDED THERE, IN CLEAR, with all passwords, tokens and secrets in it"
-            ));
-        }
-        if !self.listen.ip().to_canonical().is_loopback() && self.public_origins.is_empty() {
-            warnings.push(format!(
-                "listen = {:?} is reached from other machines, and without public_origin under any name",
-                self.listen.to_string()
-            ));
-        }
-        for route in &self.routes {
-            let mut warn = |what: &str| warnings.push(format!("route {}: {what}", route.path));
-            if route.profile.has(Role::Tunnel) && !waits_for_first(route) {
-                warn("the profile's tunnel rules count only where the key has a first: part");
-            }
-            if route.grace.is_zero() {
-                warn("grace = \"0\" ends a session with its page: no reload finds it again");
-            }
-            if route.replay_refresh == ReplayMode::Missed {
-                warn("replay_refresh = \"missed\" leaves a reloaded page without what it had shown before");
-            }
-        }
-        warnings
-    }
 }

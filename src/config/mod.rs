@@ -13,6 +13,7 @@ mod limits;
 mod load;
 mod path;
 mod rehearsed;
+mod risks;
 mod settings;
 mod show;
 mod table;

@@ -76,17 +76,29 @@ impl CookieName {
         Self(format!("{PLAIN_PREFIX}{port}"))
     }
 
-    /// The browser that a request comes from: the first well-formed value under this name.
+    /// The browser that a request comes from: the well-formed value under this name; none where there are two.
+    ///
+    /// One of two was planted, by a sibling host or port, to have the browser share a session with whoever knows that
+    /// value; which of them is not to be told, so the browser is one that is not known.
     #[must_use]
     pub fn read(&self, headers: &HeaderMap) -> Option<BrowserId> {
         let fields = headers.get_all(header::COOKIE).into_iter();
-        fields
+        let mut values = fields
             .flat_map(|field| field.as_bytes().split(|&byte| byte == b';'))
-            .find_map(|pair| {
+            .filter_map(|pair| {
                 let pair = pair.trim_ascii();
                 let value = pair.strip_prefix(self.0.as_bytes())?.strip_prefix(b"=")?;
                 BrowserId::parse(value)
-            })
+            });
+        let first = values.next()?;
+        if values.any(|other| other != first) {
+            tracing::warn!(
+                cookie = self.0,
+                "two values of the cookie: another host or port plants one; the browser is not known"
+            );
+            return None;
+        }
+        Some(first)
     }
 
     /// The `Set-Cookie` value that gives a browser its id.

@@ -1,6 +1,6 @@
 //! A well-behaved session beside an attack.
 
-use crate::common::raw::{Pair, RawAgent};
+use crate::common::raw::{Pair, Raw, RawAgent};
 use crate::common::{Proxy, soon};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -44,4 +44,28 @@ async fn go(mut pair: Pair, stop: CancellationToken) -> u64 {
             return round;
         }
     }
+}
+
+/// The lines of a same-origin page in the browser that has this cookie, whose 32 digits are all `id`.
+pub(crate) fn browser(proxy: &Proxy, id: char) -> String {
+    let port = proxy.address.port();
+    format!(
+        "Origin: http://{}\r\nCookie: sessmux-{port}={}\r\n",
+        proxy.address,
+        value(id)
+    )
+}
+
+/// A minted cookie's value.
+pub(crate) fn value(id: char) -> String {
+    std::iter::repeat_n(id, 32).collect()
+}
+
+/// A session whose page sends these lines.
+pub(crate) async fn session(proxy: &Proxy, agent: &RawAgent, target: &str, lines: &str) -> Pair {
+    let mut page = Raw::ask(proxy.address, target, lines).await;
+    let mut server = agent.accept().await;
+    server.switch("").await;
+    page.switched().await;
+    Pair { page, server }
 }

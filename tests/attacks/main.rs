@@ -4,5 +4,8 @@
 mod common;
 
 mod beside;
+mod cookies;
 mod floods;
+mod hijack;
+mod keys;
 mod smuggling;

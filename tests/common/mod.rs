@@ -217,6 +217,13 @@ impl Proxy {
         count.parse().unwrap()
     }
 
+    /// What this gauge shows.
+    pub fn gauge(&self, name: &str) -> i64 {
+        let text = self.metrics.text().unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap().parse().unwrap()
+    }
+
     /// A page that is not a browser's: no Origin, no cookie.
     pub async fn page(&self, target: &str) -> Page {
         self.page_with(target, &[]).await.unwrap()
