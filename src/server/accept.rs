@@ -175,6 +175,7 @@ async fn serve(
             Peer {
                 address,
                 client: address.ip(),
+                https: false,
                 wire: Arc::clone(&wire),
             },
         );

@@ -6,6 +6,7 @@ use hyper::header::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The client's address: of the way that `X-Forwarded-For` tells, the first from here that is no trusted proxy's.
 ///
@@ -31,6 +32,18 @@ pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Ip
         }
     }
     client
+}
+
+/// Whether a trusted proxy says that the page came to it by TLS; of several entries the last is its own.
+pub(super) fn came_by_https(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> bool {
+    let peer = peer.to_canonical();
+    let Some(field) = headers.get_all(FORWARDED_PROTO).into_iter().next_back() else {
+        return false;
+    };
+    let last = field.as_bytes().rsplit(|&byte| byte == b',').next().unwrap_or_default();
+    let last = last.trim_ascii();
+    trusted.iter().any(|network| network.contains(&peer))
+        && (last.eq_ignore_ascii_case(b"https") || last.eq_ignore_ascii_case(b"wss"))
 }
 
 /// An entry: an address, which some proxies give a port, and IPv6 brackets.
@@ -89,5 +102,23 @@ mod tests {
         assert_eq!(of("10.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
         assert_eq!(of("10.0.0.1", &["[2001:db8::1]"]), "2001:db8::1");
         assert_eq!(of("10.0.0.1", &["::ffff:198.51.100.1"]), "198.51.100.1");
+    }
+
+    #[test]
+    fn only_a_trusted_peer_says_how_the_page_came() {
+        let said = |peer: &str, fields: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for field in fields {
+                headers.append(FORWARDED_PROTO, HeaderValue::from_str(field).unwrap());
+            }
+            came_by_https(peer.parse().unwrap(), &headers, &["10.0.0.0/8".parse().unwrap()])
+        };
+        assert!(
+            said("10.0.0.1", &["https"]) && said("10.0.0.1", &["http", "WSS"]) && said("10.0.0.1", &["http, https"])
+        );
+        assert!(!said("192.0.2.1", &["https"]));
+        for other in [&[][..], &["http"], &["https, http"], &["https", "http"], &["httpsx"]] {
+            assert!(!said("10.0.0.1", other), "{other:?}");
+        }
     }
 }

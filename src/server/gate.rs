@@ -94,13 +94,14 @@ impl Gate {
         })
     }
 
-    /// Checks the origin of a page that opens a WebSocket.
+    /// Checks the origin of a page that opens a WebSocket; `https` says that the page is known to have come by TLS.
     ///
     /// # Errors
     ///
     /// 403 for an origin that is neither sessmux's own nor on the allow-list, or that is `null`, malformed
     /// or given twice.
-    pub fn check_origin(&self, uri: &Uri, headers: &HeaderMap) -> Result<OriginClass, Refusal> {
+    pub fn check_origin(&self, uri: &Uri, headers: &HeaderMap, https: bool) -> Result<OriginClass, Refusal> {
+        let https = https || self.tls;
         let mut fields = headers.get_all(header::ORIGIN).into_iter();
         let Some(field) = fields.next() else {
             return Ok(OriginClass::Absent);
@@ -118,7 +119,7 @@ impl Gate {
             let own = authority(uri, headers).and_then(host_and_port);
             // Host does not say its scheme, so a port that it leaves out is that of the page's scheme: without TLS here
             // there may be some in front.
-            let same = own.as_ref().filter(|_| !self.tls || origin.scheme == "https");
+            let same = own.as_ref().filter(|_| !https || origin.scheme == "https");
             let same = same.is_some_and(|(host, port)| {
                 *host == origin.host && port.unwrap_or_else(|| default_port(&origin.scheme)) == origin.port
             });
@@ -133,7 +134,7 @@ impl Gate {
         }
         Err(forbidden(if self.public.is_empty() {
             let host = authority(uri, headers).unwrap_or_default();
-            let by = if self.tls { " by https" } else { "" };
+            let by = if https { " by https" } else { "" };
             format!(
                 "origin {text:?} is not that of host {host:?}{by}; allow_origin would admit it as foreign, \
                  public_origin would make it the only one of its own"

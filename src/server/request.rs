@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio_util::task::TaskTracker;
 
 use super::body::{Body, line};
-use super::client::client;
+use super::client::{came_by_https, client};
 use super::cookie::{self, BrowserId, CookieName};
 use super::gate::{Gate, Refusal};
 use super::headers::{self, BadUpgrade, Hop, authority, upgrade_asked};
@@ -54,6 +54,8 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// Who it speaks for: itself, unless it is a trusted proxy.
     pub(super) client: IpAddr,
+    /// The page is known to come by TLS, to here or to a trusted proxy.
+    pub(super) https: bool,
     /// Its connection's socket.
     pub(super) wire: Arc<Wire>,
 }
@@ -122,7 +124,11 @@ impl Shared {
 
     async fn serve(self: &Arc<Self>, mut peer: Peer, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
-        peer.client = client(peer.address.ip(), &head.headers, &self.config.trusted_proxies);
+        let (address, trusted) = (peer.address.ip(), &self.config.trusted_proxies[..]);
+        peer.client = client(address, &head.headers, trusted);
+        // a public origin says it once and for all
+        let asked = self.config.public_origins.is_empty();
+        peer.https = self.config.is_https() || (asked && came_by_https(address, &head.headers, trusted));
         if let Err(refusal) = self.gate.check_host(&head.uri, &head.headers) {
             // no Host at all, or a bad one, is a bad request
             return if refusal.status == StatusCode::BAD_REQUEST {
@@ -144,7 +150,7 @@ impl Shared {
         match upgrade_asked(&head) {
             Ok(false) => self.pass(&peer, Request::from_parts(head, body)).await,
             Ok(true) if let Err(limit) = self.limits.attach(peer.client) => self.limits.refuse(peer.client, limit),
-            Ok(true) => match self.gate.check_origin(&head.uri, &head.headers) {
+            Ok(true) => match self.gate.check_origin(&head.uri, &head.headers, peer.https) {
                 Ok(class) => upgrade::answer(Arc::clone(self), peer, Request::from_parts(head, body), class).await,
                 Err(refusal) => self.refuse(&peer, Rule::Origin, &refusal),
             },
@@ -175,7 +181,7 @@ impl Shared {
     async fn pass(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let page = is_page_request(&head.headers);
-        let name = self.cookie_name(&head);
+        let name = self.cookie_name(peer, &head);
         let known = name.read(&head.headers);
         cookie::strip(&mut head.headers);
         let id = known.or_else(|| page.then(BrowserId::mint));
@@ -204,14 +210,14 @@ impl Shared {
     pub(super) fn hop(&self, peer: &Peer) -> Hop<'_> {
         Hop {
             client: peer.client,
-            scheme: if self.config.is_https() { "https" } else { "http" },
+            scheme: if peer.https { "https" } else { "http" },
             host: self.public_host.as_deref(),
         }
     }
 
     /// The name of the minted cookie in this request.
-    pub(super) fn cookie_name(&self, head: &request::Parts) -> CookieName {
-        CookieName::of(self.config.is_https(), authority(&head.uri, &head.headers), self.port)
+    pub(super) fn cookie_name(&self, peer: &Peer, head: &request::Parts) -> CookieName {
+        CookieName::of(peer.https, authority(&head.uri, &head.headers), self.port)
     }
 
     /// The first route that claims `path`, and what its pattern captured.

@@ -33,7 +33,7 @@ pub(super) async fn answer(
     let (mut head, _) = request.into_parts();
     let (route, captures) = shared.route(head.uri.path());
 
-    let name = shared.cookie_name(&head);
+    let name = shared.cookie_name(&peer, &head);
     let known = name.read(&head.headers);
     cookie::strip(&mut head.headers);
     // a foreign origin's page cannot use the cookie: it would be anybody's page in the owner's browser

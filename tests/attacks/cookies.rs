@@ -117,6 +117,33 @@ async fn over_https_no_sibling_can_set_it() {
     assert!(page.field("set-cookie").is_some());
 }
 
+#[tokio::test]
+async fn behind_a_trusted_proxy_that_says_https_neither() {
+    let agent = RawAgent::start().await;
+    let trusting = |networks: &[&str]| Config {
+        trusted_proxies: networks.iter().map(|network| network.parse().unwrap()).collect(),
+        ..config(keyed(&agent))
+    };
+    let (trusted, other) = (
+        Proxy::with(trusting(&["127.0.0.0/8"])).await,
+        Proxy::with(trusting(&[])).await,
+    );
+    for (proxy, https) in [(&trusted, true), (&other, false)] {
+        let lines = format!("Origin: https://{}\r\nX-Forwarded-Proto: https\r\n", proxy.address);
+        let pair = session(proxy, &agent, "/ws?session=a", &lines).await;
+        let minted = pair.page.field("set-cookie").unwrap();
+        assert_eq!(minted.starts_with("__Host-sessmux="), https, "{minted}");
+        assert_eq!(
+            pair.server.field("x-forwarded-proto"),
+            Some(if https { "https" } else { "http" })
+        );
+    }
+    // and then a page that came without is of another origin
+    let lines = format!("Origin: http://{}\r\nX-Forwarded-Proto: https\r\n", trusted.address);
+    let mut page = Raw::ask(trusted.address, "/ws?session=a", &lines).await;
+    assert_eq!(page.answered().await.0, 403);
+}
+
 /// Said plainly in README: who has the cookie is the browser. What the application's own login adds is a `bind`.
 #[tokio::test]
 async fn a_cookie_in_another_browser_is_that_browser_unless_the_login_is_asked_too() {

@@ -27,7 +27,7 @@ fn gate(public: &[&str], allow: &[&str]) -> Gate {
 
 /// What the gate says to a page of `origin` that asks `host`; `None` is a 403.
 fn class(gate: &Gate, host: &str, origin: &str) -> Option<OriginClass> {
-    match gate.check_origin(&Uri::default(), &head(host, Some(origin))) {
+    match gate.check_origin(&Uri::default(), &head(host, Some(origin)), false) {
         Ok(class) => Some(class),
         Err(refusal) => {
             assert_eq!(refusal.status, StatusCode::FORBIDDEN);
@@ -128,9 +128,9 @@ fn other_listeners_serve_every_host() {
 
 #[test]
 fn no_origin_is_absent() {
-    let answer = gate(&[], &[]).check_origin(&Uri::default(), &head("localhost", None));
+    let answer = gate(&[], &[]).check_origin(&Uri::default(), &head("localhost", None), false);
     assert_eq!(answer, Ok(OriginClass::Absent));
-    let answer = gate(&["https://a.example"], &[]).check_origin(&Uri::default(), &head("a.example", None));
+    let answer = gate(&["https://a.example"], &[]).check_origin(&Uri::default(), &head("a.example", None), false);
     assert_eq!(answer, Ok(OriginClass::Absent));
 }
 
@@ -243,7 +243,9 @@ fn bypass_by_path_or_list() {
 fn bypass_by_a_second_origin() {
     let mut headers = head("localhost", Some("http://localhost"));
     headers.append(header::ORIGIN, HeaderValue::from_static("http://evil.example"));
-    let refusal = gate(&[], &[]).check_origin(&Uri::default(), &headers).unwrap_err();
+    let refusal = gate(&[], &[])
+        .check_origin(&Uri::default(), &headers, false)
+        .unwrap_err();
     assert_eq!(refusal.status, StatusCode::FORBIDDEN);
 }
 
@@ -307,7 +309,7 @@ fn a_refusal_names_the_setting_and_stays_one_line() {
         headers
     };
     let refusal = gate(&[], &[])
-        .check_origin(&Uri::default(), &headers(b"https://evil.example"))
+        .check_origin(&Uri::default(), &headers(b"https://evil.example"), false)
         .unwrap_err();
     assert!(
         refusal.log.contains("allow_origin") && refusal.log.contains("public_origin"),
@@ -319,10 +321,11 @@ fn a_refusal_names_the_setting_and_stays_one_line() {
         "{}",
         refusal.log
     );
-    let refusal = gate(&["https://a.example"], &[]).check_origin(&Uri::default(), &headers(b"https://b.example"));
+    let refusal =
+        gate(&["https://a.example"], &[]).check_origin(&Uri::default(), &headers(b"https://b.example"), false);
     assert!(refusal.unwrap_err().log.contains("not a public_origin"));
     let refusal = gate(&[], &[])
-        .check_origin(&Uri::default(), &headers(b"\xff\xc2\x85\tx"))
+        .check_origin(&Uri::default(), &headers(b"\xff\xc2\x85\tx"), false)
         .unwrap_err();
     assert!(!refusal.log.chars().any(char::is_control), "{:?}", refusal.log);
 }
