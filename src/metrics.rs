@@ -3,7 +3,7 @@
 //! No label names a session, a client or anything else that clients choose: the number of series is fixed.
 
 use prometheus::core::Collector;
-use prometheus::{IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 /// A rule by which somebody was refused or cut off. Where a setting bounds it, the label is that setting's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +124,8 @@ pub struct Metrics {
     pub pending: IntGauge,
     /// Bytes that sessions hold.
     pub buffered: IntGauge,
+    /// Messages that were evicted from replay logs.
+    pub evicted: IntCounter,
 }
 
 impl Default for Metrics {
@@ -145,6 +147,13 @@ impl Default for Metrics {
             buffered: gauge(
                 "sessmux_buffered_bytes",
                 "What sessions hold in memory: logs, unfinished and unsent messages",
+            ),
+            evicted: registered(
+                &registry,
+                IntCounter::new(
+                    "sessmux_evicted_messages_total",
+                    "Messages that replay logs no longer hold: of log_bytes, log_messages or max_buffered",
+                ),
             ),
             registry,
         };

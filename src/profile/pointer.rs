@@ -40,6 +40,10 @@ pub fn find(payload: &[u8], pointer: &str) -> Option<Value> {
 pub fn find_key(payload: &[u8], pointer: &str) -> Option<String> {
     match find(payload, pointer)? {
         Value::String(text) => Some(text),
+        // as it stands there: of two long ids that differ in the last digits one number would be made
+        Value::Number(number) if number.is_f64() => span(payload, pointer)
+            .and_then(|digits| std::str::from_utf8(&payload[digits]).ok())
+            .map(str::to_owned),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
@@ -390,5 +394,17 @@ mod tests {
         for pointer in ["", "/", "//", "/a~0~1", "/\u{e9}"] {
             assert!(check(pointer).is_ok(), "{pointer}");
         }
+    }
+
+    #[test]
+    fn long_ids_that_differ_are_different_keys() {
+        let key = |text: &str| find_key(text.as_bytes(), "/id").unwrap();
+        assert_eq!(key(r#"{"id": 123456789012345678901}"#), "123456789012345678901");
+        assert_ne!(
+            key(r#"{"id":123456789012345678901}"#),
+            key(r#"{"id":123456789012345678902}"#)
+        );
+        assert_eq!(key(r#"{"id":18446744073709551615}"#), "18446744073709551615");
+        assert_eq!(key(r#"{"id":-7}"#), "-7");
     }
 }

@@ -14,6 +14,9 @@ const PLAIN_PREFIX: &str = "sessmux-";
 const MAX_AGE: u32 = 400 * 24 * 60 * 60;
 
 /// 128 random bits that name a browser; opaque, and a secret, so `Debug` does not show them.
+///
+/// Nobody learns one by timing: it is looked up by a hash under a key of this process, and compared whole with what has
+/// the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BrowserId([u8; 16]);
 

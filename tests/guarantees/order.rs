@@ -100,6 +100,7 @@ async fn g5_what_the_log_has_lost_is_a_gap_on_record() {
     }
     assert_eq!(log.count(&["WARN", "log full", "log_messages=10"]), 1);
     assert_eq!(log.count(&["attach", "epoch=2", "from=16", "replay=10", "gap=15"]), 1);
+    assert_eq!(proxy.gauge("sessmux_evicted_messages_total"), 15);
     Pair { page, server }.works().await;
 }
 

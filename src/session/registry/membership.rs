@@ -81,6 +81,11 @@ impl Membership {
         self.inner.relieve();
     }
 
+    /// So many messages were evicted from its log.
+    pub(in crate::session) fn evicted(&self, messages: u64) {
+        self.inner.metrics.evicted.inc_by(messages);
+    }
+
     /// Its page was cut off by this rule.
     pub(in crate::session) fn refused(&self, rule: Rule) {
         self.inner.metrics.refused(rule);

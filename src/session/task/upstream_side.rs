@@ -100,6 +100,7 @@ impl SessionTask {
         match received {
             Received::Logged(0) => {}
             Received::Logged(evicted) => {
+                self.membership.evicted(evicted);
                 let total = self.core.counts().evicted;
                 // the first loss is worth a line; the rest is in the counters and in every attach line
                 if total == evicted {
