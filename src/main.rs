@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         }) => test_profile(&profile, &capture, at),
         Some(Command::Profiles { name, .. }) => profiles(name.as_deref()),
         Some(Command::Demo { listen }) => serve(async move {
-            let running = async move { demo::run(listen, shutdown::on_signal()?).await };
+            let running = async move { demo::run(listen, shutdown::on_signal()?.drain).await };
             running
                 .await
                 .map_err(|error| Unavailable::new("listen", &listen, error))
@@ -187,10 +187,10 @@ async fn run(config: Config, tls: Tls, recorder: Option<Recorder>) -> Result<(),
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let no_listener = |error| Unavailable::new("listen", &listen, error);
     let server = Server::bind_with(config, tls, recorder).await.map_err(no_listener)?;
-    let stop = shutdown::on_signal().map_err(no_listener)?;
+    let asked = shutdown::on_signal().map_err(no_listener)?;
     let admin = match admin {
         Some(address) => {
-            let bound = Admin::bind(&address, server.metrics(), stop.clone()).await;
+            let bound = Admin::bind(&address, server.metrics(), asked.drain.clone()).await;
             Some(bound.map_err(|error| Unavailable::new("admin", &address, error))?)
         }
         None => None,
@@ -214,7 +214,7 @@ async fn run(config: Config, tls: Tls, recorder: Option<Recorder>) -> Result<(),
     }
     // it tells of the stopping to its end
     let stopped = CancellationToken::new();
-    let asked = async {
+    let answering = async {
         if let Some(admin) = admin {
             match admin.local_addr() {
                 Some(address) => tracing::info!("admin on http://{address}"),
@@ -224,10 +224,10 @@ async fn run(config: Config, tls: Tls, recorder: Option<Recorder>) -> Result<(),
         }
     };
     let served = async {
-        server.run(stop).await;
+        server.run(asked).await;
         stopped.cancel();
     };
-    tokio::join!(served, asked);
+    tokio::join!(served, answering);
     Ok(())
 }
 

@@ -126,12 +126,15 @@ pub struct Metrics {
     pub buffered: IntGauge,
     /// Messages that were evicted from replay logs.
     pub evicted: IntCounter,
+    /// Sessions that had not ended when sessmux did.
+    pub cut: IntCounter,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let registry = Registry::new();
         let gauge = |name, help| registered(&registry, IntGauge::new(name, help));
+        let counter = |name, help| registered(&registry, IntCounter::new(name, help));
         let opts = Opts::new(
             "sessmux_refused_total",
             "Requests, connections and pages refused or cut off, by rule",
@@ -148,12 +151,13 @@ impl Default for Metrics {
                 "sessmux_buffered_bytes",
                 "What sessions hold in memory: logs, unfinished and unsent messages",
             ),
-            evicted: registered(
-                &registry,
-                IntCounter::new(
-                    "sessmux_evicted_messages_total",
-                    "Messages that replay logs no longer hold: of log_bytes, log_messages or max_buffered",
-                ),
+            evicted: counter(
+                "sessmux_evicted_messages_total",
+                "Messages that replay logs no longer hold: of log_bytes, log_messages or max_buffered",
+            ),
+            cut: counter(
+                "sessmux_cut_sessions_total",
+                "Sessions that had not ended when sessmux did",
             ),
             registry,
         };

@@ -5,31 +5,51 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Exit code of a process that a second signal ended: 128 + SIGTERM, as shells count.
+/// Exit code of a process that one signal too many ended: 128 + SIGTERM, as shells count.
 const HURRIED: i32 = 143;
 
-/// A token that SIGTERM or SIGINT cancels; a second one ends the process at once.
+/// How the process is asked to end.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    /// No new sessions from here on; those that there are go on until they end, or for a time.
+    pub drain: CancellationToken,
+    /// All of it ends now. Whoever cancels this cancels the other too.
+    pub stop: CancellationToken,
+}
+
+/// Everything at once.
+impl From<CancellationToken> for Shutdown {
+    fn from(stop: CancellationToken) -> Self {
+        let drain = stop.clone();
+        Self { drain, stop }
+    }
+}
+
+/// What signals ask for: SIGTERM to drain and then to stop, SIGINT to stop at once; one more ends the process where it is.
 ///
 /// # Errors
 ///
 /// The system gives no signal handler.
-pub fn on_signal() -> io::Result<CancellationToken> {
-    let token = CancellationToken::new();
+pub fn on_signal() -> io::Result<Shutdown> {
+    let asked = Shutdown::default();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = token.clone();
+    let Shutdown { drain, stop } = asked.clone();
     // lives as long as the process: nothing is left for it to outlive
     tokio::spawn(async move {
-        for last in [false, true] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if last {
+        loop {
+            let drains = tokio::select! {
+                _ = terminate.recv() => !drain.is_cancelled(),
+                _ = interrupt.recv() => false,
+            };
+            if stop.is_cancelled() {
                 std::process::exit(HURRIED);
             }
-            tracing::info!("stopping; a second signal stops at once");
-            stop.cancel();
+            if !drains {
+                tracing::info!("stopping; another signal ends the process where it is");
+                stop.cancel();
+            }
+            drain.cancel();
         }
     });
-    Ok(token)
+    Ok(asked)
 }

@@ -176,6 +176,7 @@ fn every_setting_of_a_file_arrives() {
         session_rate: 9,
     };
     assert_eq!(config.limits, limits);
+    assert_eq!(config.drain_timeout, Duration::ZERO);
     let proxies: Vec<_> = config.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
 

@@ -3,13 +3,18 @@
 mod common;
 
 use common::capture::Log;
-use common::raw::{Got, Raw, RawAgent};
+use common::raw::{Got, Pair, Raw, RawAgent};
 use common::{HELLO, PATIENCE, config, route};
 use sessmux::config::{Config, KeyPart, KeySource, PathPattern, Route};
+use sessmux::metrics::Metrics;
 use sessmux::profile::Profile;
 use sessmux::server::Server;
+use sessmux::shutdown::Shutdown;
 use std::net::SocketAddr;
-use tokio::task::JoinHandle;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Barrier;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -112,4 +117,162 @@ async fn pending_pages_hear_1012() {
     }
     proxy.stopped(&log).await;
     assert!(!agent.is_dialed());
+}
+
+/// A proxy that is asked to drain first.
+struct Draining {
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    asked: Shutdown,
+    running: JoinHandle<()>,
+}
+
+impl Draining {
+    async fn start(route: Route, drain_timeout: Duration) -> Self {
+        let server = Server::bind(Config {
+            drain_timeout,
+            ..config(route)
+        })
+        .await
+        .unwrap();
+        let (address, metrics, asked) = (server.local_addr().unwrap(), server.metrics(), Shutdown::default());
+        let running = tokio::spawn(server.run(asked.clone()));
+        Self {
+            address,
+            metrics,
+            asked,
+            running,
+        }
+    }
+
+    async fn ended(self) -> String {
+        timeout(PATIENCE, self.running).await.unwrap().unwrap();
+        self.metrics.text().unwrap()
+    }
+}
+
+async fn session(agent: &RawAgent, address: SocketAddr, target: &str) -> Pair {
+    let mut page = Raw::ask(address, target, "").await;
+    let mut server = agent.accept().await;
+    server.switch("").await;
+    page.switched().await;
+    Pair { page, server }
+}
+
+#[tokio::test]
+async fn while_it_drains_known_sessions_go_on_and_new_ones_are_refused() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let proxy = Draining::start(keyed(agent.address), PATIENCE).await;
+    let mut pair = session(&agent, proxy.address, "/ws?session=a").await;
+    let mut away = session(&agent, proxy.address, "/ws?session=b").await;
+    away.server.send("approve?").await;
+    assert_eq!(away.page.text().await, "approve?");
+    away.page.close(1001, "").await;
+    away.page.closed().await;
+    proxy.asked.drain.cancel();
+    log.says(&["draining", "sessions=2"]).await;
+
+    let mut new = Raw::ask(proxy.address, "/ws?session=c", "").await;
+    assert_eq!(new.answered().await.0, 503);
+    assert!(!agent.is_dialed());
+    pair.works().await;
+    // a reload amid it
+    pair.page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    assert_eq!(pair.page.text().await, "here");
+    pair.works().await;
+    // and one that was away comes back to its question
+    away.page = Raw::upgraded(proxy.address, "/ws?session=b", "").await;
+    assert_eq!(away.page.text().await, "approve?");
+
+    // when the last has ended it is over, long before its time
+    for mut pair in [pair, away] {
+        pair.server.close(1000, "done").await;
+        assert_eq!(pair.page.closed().await.0, 1000);
+        pair.page.close(1000, "").await;
+    }
+    let metrics = proxy.ended().await;
+    assert!(metrics.contains("\nsessmux_cut_sessions_total 0\n"), "{metrics}");
+    log.says(&["drained"]).await;
+}
+
+#[tokio::test]
+async fn a_page_that_was_accepted_before_its_key_was_known_hears_1012_while_it_drains() {
+    let agent = RawAgent::start().await;
+    let first = route(agent.address, vec![KeySource::First("/session".into())]);
+    let proxy = Draining::start(first, PATIENCE).await;
+    let mut known = Raw::upgraded(proxy.address, "/ws", "").await;
+    known.send(r#"{"session":"a"}"#).await;
+    let mut server = agent.accept().await;
+    server.switch("").await;
+    assert_eq!(server.text().await, r#"{"session":"a"}"#);
+    proxy.asked.drain.cancel();
+    let mut new = Raw::upgraded(proxy.address, "/ws", "").await;
+    new.send(r#"{"session":"b"}"#).await;
+    assert_eq!(new.closed().await.0, 1012);
+    proxy.asked.stop.cancel();
+    assert_eq!(known.closed().await.0, 1012);
+    proxy.ended().await;
+}
+
+#[tokio::test]
+async fn what_has_not_ended_when_the_time_is_over_is_cut_and_counted() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let proxy = Draining::start(keyed(agent.address), Duration::from_millis(100)).await;
+    let mut pair = session(&agent, proxy.address, "/ws?session=a").await;
+    proxy.asked.drain.cancel();
+    assert_eq!(pair.page.closed().await.0, 1012);
+    assert_eq!(pair.server.closed().await.0, 1001);
+    let metrics = proxy.ended().await;
+    assert!(metrics.contains("\nsessmux_cut_sessions_total 1\n"), "{metrics}");
+    log.says(&["had not ended", "cut=1", "drain_timeout=100ms"]).await;
+}
+
+#[tokio::test]
+async fn it_may_be_hurried() {
+    let agent = RawAgent::start().await;
+    let proxy = Draining::start(keyed(agent.address), Duration::from_secs(3600)).await;
+    let mut pair = session(&agent, proxy.address, "/ws?session=a").await;
+    proxy.asked.drain.cancel();
+    pair.works().await;
+    proxy.asked.stop.cancel();
+    assert_eq!(pair.page.closed().await.0, 1012);
+    proxy.ended().await;
+}
+
+#[tokio::test]
+async fn five_hundred_sessions_under_traffic() {
+    const SESSIONS: usize = 500;
+    let agent = RawAgent::start().await;
+    let proxy = Draining::start(keyed(agent.address), PATIENCE).await;
+    let (mut talking, under_way) = (JoinSet::new(), Arc::new(Barrier::new(SESSIONS + 1)));
+    for number in 0..SESSIONS {
+        let mut pair = session(&agent, proxy.address, &format!("/ws?session={number}")).await;
+        let (under_way, address) = (Arc::clone(&under_way), proxy.address);
+        talking.spawn(async move {
+            under_way.wait().await;
+            for _ in 0..3 {
+                pair.works().await;
+            }
+            // half of them reload amid it, and are shown what they were
+            if number % 2 == 0 {
+                pair.page = Raw::upgraded(address, &format!("/ws?session={number}"), "").await;
+                for _ in 0..3 {
+                    assert_eq!(pair.page.text().await, "here");
+                }
+                pair.works().await;
+            }
+            pair.server.close(1000, "done").await;
+            assert_eq!(pair.page.closed().await, (1000, "done".into()));
+            pair.page.close(1000, "").await;
+        });
+    }
+    under_way.wait().await;
+    proxy.asked.drain.cancel();
+    while let Some(talked) = talking.join_next().await {
+        talked.unwrap();
+    }
+    let metrics = proxy.ended().await;
+    assert!(metrics.contains("\nsessmux_cut_sessions_total 0\n"), "{metrics}");
 }

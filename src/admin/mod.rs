@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! /live      200 as long as the process turns
-//! /ready     200 while new sessions are taken, 503 once sessmux stops; the agent server's health is not its own
+//! /ready     200 while new sessions are taken, 503 once sessmux drains; the agent server's health is not its own
 //! /metrics   Prometheus's text format
 //! ```
 
@@ -44,7 +44,7 @@ pub struct Admin {
 #[derive(Debug)]
 struct Shared {
     metrics: Arc<Metrics>,
-    /// Cancelled once sessmux stops.
+    /// Cancelled once sessmux drains or stops.
     stopping: CancellationToken,
     /// Who may ask over TCP; a Unix socket has its file's mode.
     gate: Option<Gate>,

@@ -15,6 +15,8 @@ use super::{
 use super::{check, units, values};
 use crate::profile::{BUILT_IN, Profile, Role, built_in};
 
+/// Shorter than the 30 s that Kubernetes leaves a pod for its end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 /// Where to listen, if not told otherwise: on this machine only.
 const LISTEN: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 8080);
 
@@ -36,6 +38,7 @@ impl Config {
             trusted_proxies: Vec::new(),
             limits: Limits::default(),
             admin: None,
+            drain_timeout: DRAIN_TIMEOUT,
             record: None,
             routes: vec![Arc::new(route)],
         }
@@ -130,6 +133,7 @@ impl Loader {
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             limits: self.limits(&defaults),
             admin,
+            drain_timeout: self.value(&defaults, "drain_timeout", DRAIN_TIMEOUT, units::duration),
             record,
             routes,
         }

@@ -61,6 +61,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where the admin surface listens, if it does.
     pub admin: Option<Admin>,
+    /// How long sessions may go on once sessmux is asked to end.
+    pub drain_timeout: Duration,
     /// Where live traffic is recorded, if it is.
     pub record: Option<PathBuf>,
     /// WebSocket routes; the first whose pattern matches serves a request. Never empty: without

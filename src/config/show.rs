@@ -41,6 +41,7 @@ impl fmt::Display for Config {
             limits.attach_rate,
             limits.session_rate,
         )?;
+        writeln!(f, "drain_timeout = {:?}", self.drain_timeout)?;
         if let Some(admin) = &self.admin {
             writeln!(f, "admin = {admin}")?;
         }

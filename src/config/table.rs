@@ -32,7 +32,7 @@ pub(super) enum Scope {
 }
 
 /// Every setting there is.
-pub(super) static SETTINGS: [Setting; 43] = {
+pub(super) static SETTINGS: [Setting; 44] = {
     use Scope::{Both, Global, Route};
     [
         one(
@@ -157,6 +157,7 @@ pub(super) static SETTINGS: [Setting; 43] = {
         one("max_buffered", "max-buffered", Global, "SIZE", MAX_BUFFERED),
         one("attach_rate", "attach-rate", Global, "COUNT", ATTACH_RATE),
         one("session_rate", "session-rate", Global, "COUNT", SESSION_RATE),
+        one("drain_timeout", "drain-timeout", Global, "TIME", DRAIN_TIMEOUT),
         one("admin", "admin", Global, "ADDRESS", ADMIN),
         one("record", "record", Global, "FILE", RECORD),
     ]
@@ -201,6 +202,7 @@ const SLOW_READER: &str =
     "How long a page may keep the agent server unread before it is closed with 4008 [default: 10s]";
 const ATTACH_RATE: &str = "WebSocket requests of one client a second, in the mean over 10 s [default: 50]";
 const SESSION_RATE: &str = "New sessions of one client a second, in the mean over 10 s [default: 20]";
+const DRAIN_TIMEOUT: &str = "How long sessions may go on after SIGTERM [default: 25s]";
 const ADMIN: &str = "Where metrics and health are asked for: unix:PATH or ADDRESS:PORT";
 const RECORD: &str =
     "Record every message, secrets included, in this file, to write a profile by: sessmux profiles test";

@@ -22,6 +22,7 @@ use crate::capture::Recorder;
 use crate::config::Config;
 use crate::metrics::{Metrics, Rule};
 use crate::session::quota::Place;
+use crate::shutdown::Shutdown;
 use crate::transport::tls::Tls;
 
 /// Connections that may wait to be accepted.
@@ -90,49 +91,87 @@ impl Server {
         Arc::clone(&self.shared.metrics)
     }
 
-    /// Serves until `shutdown`; then tells pages to come back, closes upstreams in order, and returns when all have
-    /// ended, within 5 s.
-    pub async fn run(self, shutdown: CancellationToken) {
+    /// Serves until it is asked to drain, and then sessions that there are already, until they have ended, the drain's
+    /// time is over, or it is asked to stop. Then it tells pages to come back, closes upstreams in order, and returns
+    /// when all have ended, within 5 s.
+    pub async fn run(self, shutdown: impl Into<Shutdown>) {
+        let Shutdown { drain, stop } = shutdown.into();
+        let ending = CancellationToken::new();
         if let Some(identity) = self.shared.identity.clone() {
-            let watching = shutdown.clone().run_until_cancelled_owned(identity.watch());
+            let watching = ending.clone().run_until_cancelled_owned(identity.watch());
             self.shared.tracker.spawn(watching);
         }
+        tokio::select! {
+            () = self.accept(&ending) => {}
+            () = self.drained(&drain, &stop) => {}
+        }
+        drop(self.listener);
+        ending.cancel();
+        self.shared.sessions.shut_down();
+        self.shared.tracker.close();
+        if timeout(STOP_TIME, self.shared.tracker.wait()).await.is_err() {
+            tracing::warn!(left = self.shared.tracker.len(), "stopped with connections still open");
+        }
+    }
+
+    /// Returns once nothing is to be waited for any more.
+    async fn drained(&self, drain: &CancellationToken, stop: &CancellationToken) {
+        drain.cancelled().await;
+        let (sessions, drain_timeout) = (&self.shared.sessions, self.shared.config.drain_timeout);
+        if stop.is_cancelled() || drain_timeout.is_zero() {
+            return;
+        }
+        sessions.drain();
+        tracing::info!(
+            sessions = sessions.live(),
+            ?drain_timeout,
+            "draining: no new sessions, and those that there are may go on; another SIGTERM hurries"
+        );
+        tokio::select! {
+            () = sessions.all_ended() => tracing::info!("drained"),
+            () = sleep(drain_timeout) => {}
+            () = stop.cancelled() => {}
+        }
+        let cut = sessions.live();
+        if cut > 0 {
+            self.shared.metrics.cut.inc_by(cut as u64);
+            tracing::warn!(
+                cut,
+                ?drain_timeout,
+                "sessions had not ended: their pages are told to come back"
+            );
+        }
+    }
+
+    /// Accepts without end.
+    async fn accept(&self, ending: &CancellationToken) {
         loop {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                () = shutdown.cancelled() => break,
-            };
-            match accepted {
-                Ok((stream, address)) => {
-                    let place = match self.shared.limits.connection(address.ip()) {
-                        Ok(place) => place,
-                        Err(limit) => {
-                            self.shared.limits.refused(address.ip(), limit);
-                            // by TLS this could not be told without work
-                            if self.shared.identity.is_none() {
-                                // into an empty buffer, so it need not be waited for
-                                let _ = stream.try_write(TOO_MANY);
-                            }
-                            continue;
-                        }
-                    };
-                    let shared = Arc::clone(&self.shared);
-                    let shutdown = shutdown.clone();
-                    self.shared
-                        .tracker
-                        .spawn(serve(stream, address, place, shared, shutdown));
-                }
+            match self.listener.accept().await {
+                Ok((stream, address)) => self.admit(stream, address, ending),
                 Err(error) => {
                     tracing::warn!(cause = %error, "cannot accept");
                     sleep(ACCEPT_REST).await;
                 }
             }
         }
-        drop(self.listener);
-        self.shared.sessions.shut_down();
-        self.shared.tracker.close();
-        if timeout(STOP_TIME, self.shared.tracker.wait()).await.is_err() {
-            tracing::warn!(left = self.shared.tracker.len(), "stopped with connections still open");
+    }
+
+    /// Serves a connection, if there is a place for one.
+    fn admit(&self, stream: TcpStream, address: SocketAddr, ending: &CancellationToken) {
+        match self.shared.limits.connection(address.ip()) {
+            Ok(place) => {
+                let (shared, ending) = (Arc::clone(&self.shared), ending.clone());
+                let serving = serve(stream, address, place, shared, ending);
+                self.shared.tracker.spawn(serving);
+            }
+            Err(limit) => {
+                self.shared.limits.refused(address.ip(), limit);
+                // by TLS this could not be told without work
+                if self.shared.identity.is_none() {
+                    // into an empty buffer, so it need not be waited for
+                    let _ = stream.try_write(TOO_MANY);
+                }
+            }
         }
     }
 }

@@ -74,9 +74,9 @@ def sessmux(upstream: int, config: Path, *flags) -> Server:
     """sessmux in front of a port."""
     if not binary().exists():
         pytest.fail(f"no sessmux at {binary()}: build it, or name it in SESSMUX_BIN")
-    return Server(
-        [binary(), "--upstream", f"http://127.0.0.1:{upstream}", "--listen", "127.0.0.1:0", "--config", config, *flags]
-    )
+    address = ["--upstream", f"http://127.0.0.1:{upstream}", "--listen", "127.0.0.1:0"]
+    # what a test leaves behind is not waited for
+    return Server([binary(), *address, "--config", config, "--drain-timeout", "0", *flags])
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ export async function serve(command, args, env = {}, port = null) {
     }
     if (port !== null) accepts(port, child).then(() => resolve(`http://127.0.0.1:${port}`));
   });
-  return { url: await url, said, stop: () => child.kill() };
+  return { url: await url, said, stop: () => child.kill('SIGINT') };
 }
 
 /** Waits until connections to a port are accepted, or the child has ended. */

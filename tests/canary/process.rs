@@ -92,10 +92,10 @@ impl Process {
         answer
     }
 
-    /// Ends it in order, with whatever is still attached.
+    /// Ends it at once, in order, with whatever is still attached.
     pub(crate) fn stop(&mut self) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
         assert!(self.child.wait().unwrap().success());
         self.reader.take().unwrap().join().unwrap();
     }

@@ -169,7 +169,7 @@ fn establish(
     inner.slots.insert(key.clone(), Slot::Live(Arc::clone(&mailbox)));
     let now = Instant::now().into_std();
     let policy = policy(&route, &key);
-    let (tracker, stopping) = (inner.tracker.clone(), inner.stopping.clone());
+    let (tracker, live, stopping) = (inner.tracker.clone(), inner.live.clone(), inner.stopping.clone());
     let membership = Membership {
         key,
         id,
@@ -180,14 +180,8 @@ fn establish(
         share: inner.budget.share(),
         inner,
     };
-    tracker.spawn(SessionTask::new(
-        Session::new(policy, now),
-        route,
-        membership,
-        socket,
-        &read,
-        now,
-    ));
+    let task = SessionTask::new(Session::new(policy, now), route, membership, socket, &read, now);
+    tracker.spawn(live.track_future(task));
     if stopping.is_cancelled() {
         // its slot was perhaps not yet live when all sessions were told
         let _ = mailbox.post(Mail::Shutdown);

@@ -11,7 +11,7 @@ mod relief;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use dashmap::DashMap;
@@ -52,6 +52,9 @@ struct Inner {
     lookalikes: Lookalikes,
     tracker: TaskTracker,
     stopping: CancellationToken,
+    /// The tasks of sessions alone.
+    live: TaskTracker,
+    draining: AtomicBool,
     recorder: Option<Recorder>,
     admission: Admission,
     budget: Arc<Budget>,
@@ -117,6 +120,8 @@ impl Sessions {
                 lookalikes: Lookalikes::new(),
                 tracker,
                 stopping: CancellationToken::new(),
+                live: TaskTracker::new(),
+                draining: AtomicBool::new(false),
                 recorder,
                 admission: Admission::new(limits, &metrics),
                 budget: Arc::new(Budget::new(limits.max_buffered, metrics.buffered.clone())),
@@ -160,6 +165,7 @@ impl Sessions {
                 }
                 Slot::Dialing(queue) => lock(queue).push_back(waiter),
             },
+            Entry::Vacant(_) if self.inner.draining.load(Ordering::Relaxed) => return Err(OpenError::Stopping),
             Entry::Vacant(slot) => {
                 let now = Instant::now().into_std();
                 let admitted = self.inner.admission.admit(client, owner, now);
@@ -182,6 +188,23 @@ impl Sessions {
                 OpenError::Shared { timeout: false }
             })
         })
+    }
+
+    /// From here on there are no new sessions; those that there are may be attached to and go on.
+    pub fn drain(&self) {
+        // those who ask from now on are told, and whoever asked before is one of those that there are
+        self.inner.draining.store(true, Ordering::Relaxed);
+        self.inner.live.close();
+    }
+
+    /// How many sessions there are.
+    pub fn live(&self) -> usize {
+        self.inner.live.len()
+    }
+
+    /// Returns when all sessions have ended; only after [`Self::drain`].
+    pub async fn all_ended(&self) {
+        self.inner.live.wait().await;
     }
 
     /// What a pending attachment holds of the memory that all have together.
