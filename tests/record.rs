@@ -447,8 +447,14 @@ async fn the_program_warns_records_and_writes_the_rest_when_it_stops() {
     server.send("known").await;
     assert_eq!(page.text().await, "known");
 
-    let kill = Command::new("kill").arg(child.id().to_string()).status().unwrap();
-    assert!(kill.success());
+    let pid = child.id().to_string();
+    let terminate = || assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+    terminate();
+    let draining = move || (log_until(&mut log, "another SIGTERM hurries"), log);
+    let (_, mut log) = tokio::task::spawn_blocking(draining).await.unwrap();
+    server.send("still there").await;
+    assert_eq!(page.text().await, "still there");
+    terminate();
     assert_eq!(page.close_code().await, Some(1012));
     assert_eq!(server.close_code().await, Some(1001));
     let status = tokio::task::spawn_blocking(move || {
@@ -461,7 +467,13 @@ async fn the_program_warns_records_and_writes_the_rest_when_it_stops() {
     assert_eq!(mode & 0o777, 0o600);
     let lines = sessmux::capture::read(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
-    let expected = ["attach 1 ", "client secret", "server known", "detach 1 None"];
+    let expected = [
+        "attach 1 ",
+        "client secret",
+        "server known",
+        "server still there",
+        "detach 1 None",
+    ];
     assert_eq!(read(&lines, &lines[0].session), expected);
 }
 

@@ -19,7 +19,7 @@ use crate::session::rate::Rate;
 const CONNECTION: Duration = Duration::from_secs(1);
 /// A pending attachment takes no longer than its hello, which has 10 s.
 const PENDING: Duration = Duration::from_secs(10);
-/// Of the refusals by one limit so many seconds give one line, which counts the others: a flood of clients is to be no
+/// Of the refusals by one rule so much time has one line, which counts the others: a flood of clients is to be no
 /// flood of lines.
 const LINE: Duration = Duration::from_secs(1);
 
@@ -93,22 +93,26 @@ impl Limits {
         })
     }
 
-    /// Counts a refusal, and has its line unless there was one of this limit within the second.
+    /// Counts a refusal, and has its line, if one is due.
     pub(super) fn refused(&self, client: IpAddr, limit: Limit) {
-        self.metrics.refused(limit.rule);
+        if let Some(unsaid) = self.counted(limit.rule) {
+            tracing::warn!(%client, limit = limit.rule.name(), unsaid, "refused: over a limit");
+        }
+    }
+
+    /// Counts a refusal by this rule; returns how many had no line since the last that had one, if this is to have one.
+    pub(super) fn counted(&self, rule: Rule) -> Option<u64> {
+        self.metrics.refused(rule);
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(index) = Rule::ALL.iter().position(|rule| *rule == limit.rule) else {
-            return;
-        };
+        let index = Rule::ALL.iter().position(|it| *it == rule)?;
         let (last, unsaid) = &mut lines[index];
         let now = Instant::now();
         if last.is_some_and(|last| now.duration_since(last) < LINE) {
             *unsaid += 1;
-            return;
+            return None;
         }
         *last = Some(now);
-        let unsaid = std::mem::take(unsaid);
-        tracing::warn!(%client, limit = limit.rule.name(), unsaid, "refused: over a limit");
+        Some(std::mem::take(unsaid))
     }
 
     /// As [`Self::refused`], with the answer: 429 where the client itself has too much, 503 where all have.

@@ -149,9 +149,12 @@ impl Shared {
         }
         match upgrade_asked(&head) {
             Ok(false) => self.pass(&peer, Request::from_parts(head, body)).await,
-            Ok(true) if let Err(limit) = self.limits.attach(peer.client) => self.limits.refuse(peer.client, limit),
             Ok(true) => match self.gate.check_origin(&head.uri, &head.headers, peer.https) {
-                Ok(class) => upgrade::answer(Arc::clone(self), peer, Request::from_parts(head, body), class).await,
+                // counted behind the origin: a foreign page is not to use up what its browser's owner may do
+                Ok(class) => match self.limits.attach(peer.client) {
+                    Ok(()) => upgrade::answer(Arc::clone(self), peer, Request::from_parts(head, body), class).await,
+                    Err(limit) => self.limits.refuse(peer.client, limit),
+                },
                 Err(refusal) => self.refuse(&peer, Rule::Origin, &refusal),
             },
             Err(bad) => {
@@ -172,8 +175,9 @@ impl Shared {
     }
 
     fn refuse(&self, peer: &Peer, rule: Rule, refusal: &Refusal) -> Response<Body> {
-        self.metrics.refused(rule);
-        tracing::warn!(client = %peer, status = refusal.status.as_u16(), "{}", refusal.log);
+        if let Some(unsaid) = self.limits.counted(rule) {
+            tracing::warn!(client = %peer, status = refusal.status.as_u16(), unsaid, "{}", refusal.log);
+        }
         line(refusal.status, refusal.body)
     }
 

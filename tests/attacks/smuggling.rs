@@ -92,7 +92,8 @@ async fn requests_that_can_be_read_in_two_ways() {
         assert!(!agent.is_dialed(), "{name}: the agent server was asked");
         assert_eq!(proxy.refused(Rule::Request), index as u64 + 1, "{name}");
     }
-    log.says_times(cases.len(), &["client="]).await;
+    // each has a line, but for the second of the two about Host: the same within a second are counted in the next
+    log.says_times(cases.len() - 1, &["client="]).await;
     honest(&proxy, &agent).await;
     beside.undisturbed().await;
 }

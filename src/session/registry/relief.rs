@@ -6,12 +6,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use super::{Inner, Slot};
 use crate::metrics::Rule;
 use crate::session::mailbox::Mail;
+
+/// Between two rounds of asking, where the first was not enough.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What sessions are asked to give back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +45,21 @@ impl Inner {
         let inner = Arc::clone(self);
         self.tracker.spawn(async move {
             inner.metrics.refused(Rule::MaxBuffered);
-            let reached = inner.give_back().await;
-            tracing::warn!(
-                max_buffered = inner.budget.limit(),
-                ?reached,
-                "all sessions together hold too much: history was evicted, the largest first"
-            );
+            let relieved = async {
+                let reached = inner.give_back().await;
+                tracing::warn!(
+                    max_buffered = inner.budget.limit(),
+                    ?reached,
+                    "all sessions together hold too much: history was evicted, the largest first"
+                );
+                // nobody has more than the least that is left to each: until some end, who was stopped is asked anew
+                while inner.budget.is_exhausted() {
+                    sleep(AGAIN).await;
+                    inner.give_back().await;
+                }
+            };
+            inner.stopping.run_until_cancelled(relieved).await;
+            // whoever finds too much again from here on begins anew
             inner.relieving.store(false, Ordering::Relaxed);
             inner.ask(Relief::Over).await;
         });
