@@ -19,11 +19,12 @@
 //!
 //! # The way of a request
 //!
-//! [`server::Server`] accepts a connection and hands it to hyper. Each request passes the [`server::gate`] (Host,
-//! Origin). What is no WebSocket upgrade goes through [`server::pass`] to the agent server, and [`server::pages`] notes
+//! [`server::Server`] accepts a connection, if there is a place for one, and hands it to hyper; [`server::framing`] looks at
+//! the heads that hyper reads, and what can be read in two ways is refused. Each request passes the [`server::gate`] (Host,
+//! Origin) and the limits. What is no WebSocket upgrade goes through [`server::pass`] to the agent server, and [`server::pages`] notes
 //! which browser asked for a page and when: that tells a reload from a cut later on. An upgrade finds its route, its
 //! owner and its key ([`server::key`]), then its session in [`session::registry`]: creation belongs to the registry's
-//! entry, so any number of first attaches dial once. The page's 101 follows the upstream's ([`transport::dial`]); a
+//! entry, so any number of first attaches dial once, and [`session::admission`] says whether there may be one more. The page's 101 follows the upstream's ([`transport::dial`]); a
 //! page that comes back gets its 101 in one write with the start of its replay. Pages whose key or hello is yet to come
 //! are [`session::pending`].
 //!
@@ -37,7 +38,8 @@
 //! go as they came into the replay log ([`core::log`]), and *the log is the queue to the page*: an attachment is a
 //! cursor into it, so live messages, backlog and replay are one flush. Client messages are held until they are whole,
 //! then queued upstream under the mask they came with; from then on they are the session's, whatever becomes of the
-//! page.
+//! page. What all of this takes of memory is counted in one [`session::budget`]; where it is too much, the sessions that have
+//! most give back first.
 //!
 //! # The state
 //!
