@@ -12,7 +12,8 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 ///
 /// Each proxy appends whom it has heard; what a proxy that is not trusted wrote may be anything, so nothing is read beyond
 /// it. `Forwarded` (RFC 7239) is never read: proxies that write the one field pass on the other as the client made it.
-pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+#[must_use]
+pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer.to_canonical();
     if !is_trusted(&client) {

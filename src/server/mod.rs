@@ -5,7 +5,7 @@
 
 mod accept;
 pub mod body;
-mod client;
+pub mod client;
 pub mod cookie;
 pub mod framing;
 pub mod gate;
