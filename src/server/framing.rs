@@ -164,6 +164,8 @@ fn version(line: &[u8]) -> Result<&[u8], Fault> {
                 && method.iter().all(is_token)
                 && !target.is_empty()
                 && !target.contains(&b'\t')
+                // a target has no fragment (RFC 9112 3.2), and hyper would leave it out
+                && !target.contains(&b'#')
                 && (version == b"HTTP/1.1" || version == b"HTTP/1.0") =>
         {
             Ok(version)

@@ -92,6 +92,7 @@ fn request_lines() {
         ("GET /a b HTTP/1.1", Some("request line")),
         ("GET /\ta HTTP/1.1", Some("request line")),
         (" GET / HTTP/1.1", Some("request line")),
+        ("GET /a#b HTTP/1.1", Some("request line")),
         ("GET / http/1.1", Some("request line")),
         ("GET / HTTP/1.2", Some("request line")),
         ("GET / HTTP/01.1", Some("request line")),
