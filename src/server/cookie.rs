@@ -173,16 +173,19 @@ pub fn give(headers: &mut HeaderMap, name: &CookieName, id: BrowserId) {
         })
         .collect();
     let has = |kept: &[&str], wanted: &str| kept.iter().any(|directive| directive.eq_ignore_ascii_case(wanted));
+    // ahead of all others, one of which may have a quote that does not end
     if !has(&kept, "no-store") {
-        if !has(&kept, "private") {
-            kept.push("private");
-        }
         if !has(&kept, "no-cache") {
-            kept.push("no-cache=\"Set-Cookie\"");
+            kept.insert(0, "no-cache=\"Set-Cookie\"");
+        }
+        if !has(&kept, "private") {
+            kept.insert(0, "private");
         }
     }
     // What is not ASCII is no directive; the strictest there is replaces it.
-    let value = HeaderValue::from_str(&kept.join(", ")).unwrap_or(HeaderValue::from_static("no-store"));
+    let value = HeaderValue::from_str(&kept.join(", ")).ok();
+    let value = value.filter(|value| value.to_str().is_ok());
+    let value = value.unwrap_or(HeaderValue::from_static("no-store"));
     headers.insert(header::CACHE_CONTROL, value);
 }
 

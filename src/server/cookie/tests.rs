@@ -140,18 +140,24 @@ fn answers_with_the_cookie_stay_out_of_shared_caches() {
     assert_eq!(give(&[]), "private, no-cache=\"Set-Cookie\"");
     assert_eq!(
         give(&["public, max-age=60", "S-MaxAge=9"]),
-        "max-age=60, private, no-cache=\"Set-Cookie\""
+        "private, no-cache=\"Set-Cookie\", max-age=60"
     );
     assert_eq!(give(&["no-store"]), "no-store");
     assert_eq!(give(&["public, no-store"]), "no-store");
-    assert_eq!(give(&["No-Cache"]), "No-Cache, private");
+    assert_eq!(give(&["No-Cache"]), "private, No-Cache");
     assert_eq!(
         give(&["private, max-age=0"]),
-        "private, max-age=0, no-cache=\"Set-Cookie\""
+        "no-cache=\"Set-Cookie\", private, max-age=0"
     );
     assert_eq!(
         give(&["private=\"X-A, public\", no-cache=\"X-B\""]),
-        "private=\"X-A, public\", no-cache=\"X-B\", private, no-cache=\"Set-Cookie\""
+        "private, no-cache=\"Set-Cookie\", private=\"X-A, public\", no-cache=\"X-B\""
+    );
+    assert_eq!(give(&["x=\"a, b"]), "private, no-cache=\"Set-Cookie\", x=\"a, b");
+    assert_eq!(
+        give(&["max-age=60, \u{e9}"]),
+        "no-store",
+        "what is not ASCII is no directive"
     );
 }
 
