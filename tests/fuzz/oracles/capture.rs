@@ -3,12 +3,28 @@
 //!
 //! Input: the built-in profile in one byte, then lines of a capture.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use sessmux::capture::{Line, What};
 use sessmux::config::{PathPattern, Route, Upstream};
 use sessmux::profile::{BUILT_IN, Profile};
 use sessmux::rehearse;
+use tokio::runtime::{Builder, Runtime};
+
+/// A route for each built-in profile.
+static ROUTES: LazyLock<Vec<Arc<Route>>> = LazyLock::new(|| {
+    let route = |(_, text)| {
+        Arc::new(Route {
+            profile: Profile::parse(text).expect("a built-in profile"),
+            ..Route::one_to_one(PathPattern::any(), Upstream::Tcp("127.0.0.1:9".into()))
+        })
+    };
+    BUILT_IN.map(route).into()
+});
+
+thread_local! {
+    static RUNTIME: Runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+}
 
 pub fn check(data: &[u8]) {
     let [profile, data @ ..] = data else { return };
@@ -16,18 +32,13 @@ pub fn check(data: &[u8]) {
     if lines.is_empty() {
         return;
     }
-    let (_, text) = BUILT_IN[usize::from(*profile) % BUILT_IN.len()];
-    let route = Arc::new(Route {
-        profile: Profile::parse(text).expect("a built-in profile"),
-        ..Route::one_to_one(PathPattern::any(), Upstream::Tcp("127.0.0.1:9".into()))
-    });
+    let route = &ROUTES[usize::from(*profile) % ROUTES.len()];
     let messages = lines
         .iter()
         .filter(|line| matches!(line.what, What::Message { .. }))
         .count();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let run = rehearse::run(&route, &lines, Some(messages));
-    let stories = runtime.expect("a runtime").block_on(run).expect("sockets");
+    let run = rehearse::run(route, &lines, Some(messages));
+    let stories = RUNTIME.with(|runtime| runtime.block_on(run)).expect("sockets");
     let judged = stories.iter().flat_map(|story| &story.rows);
     let judged = judged.filter(|row| matches!(row, rehearse::Row::Message(_))).count();
     assert_eq!(judged, messages, "every message is judged");

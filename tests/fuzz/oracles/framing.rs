@@ -16,35 +16,54 @@ use hyper::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, Uri};
 use sessmux::server::framing::{Fault, Framing};
 
 /// Larger than any input: what is too large, hyper refuses.
 const MAX_HEAD: usize = 64 << 10;
 
-/// A request: method, target, how many fields, and its body, if that ended well.
+/// A request that hyper finds: method, target, how many fields, and its body, if that ended well.
 type Asked = (String, String, usize, Option<Vec<u8>>);
 
 pub fn check(data: &[u8]) {
     let [cut, bytes @ ..] = data else { return };
-    let mut whole = Framing::new(MAX_HEAD);
-    let fault = whole.read(bytes).err();
-    let (mut parted, mut fault_of_parts) = (Framing::new(MAX_HEAD), None);
-    for piece in bytes.chunks(usize::from(*cut) + 1) {
-        fault_of_parts = fault_of_parts.or(parted.read(piece).err());
+    let whole = framing(bytes, bytes.len());
+    for piece in [1, usize::from(*cut) + 1] {
+        assert_eq!(whole, framing(bytes, piece));
     }
-    assert_eq!((fault, whole.heads()), (fault_of_parts, parted.heads()));
-
-    let mut rest = bytes;
-    for asked in by_hyper(bytes, usize::from(*cut) + 1) {
-        let (expected, later) = strict(rest).expect("hyper found a request where there is none");
-        assert_eq!((&asked.0, &asked.1, asked.2), (&expected.0, &expected.1, expected.2));
-        // none: it is not whole, or in chunks
-        if let (Some(body), Some(expected)) = (asked.3, expected.3) {
+    let requests: Vec<Strict<'_>> = requests(bytes).collect();
+    if let Some(last) = requests.last().filter(|it| it.last) {
+        let end = bytes.len() - last.behind.len();
+        assert_eq!(
+            whole,
+            framing(&bytes[..end], end),
+            "what is behind the last head is not looked at"
+        );
+    }
+    let asked = by_hyper(bytes, usize::from(*cut) + 1);
+    assert!(
+        asked.len() <= requests.len(),
+        "hyper found a request where there is none"
+    );
+    for ((method, target, fields, body), expected) in asked.iter().zip(&requests) {
+        assert_eq!((&**method, *fields), (expected.method, expected.fields));
+        if expected.target.starts_with(['/', '*']) {
+            assert_eq!(target, expected.target, "the target goes on as it came");
+        } else {
+            assert!(target.parse::<Uri>().ok() == expected.target.parse().ok() && !expected.target.contains('#'));
+        }
+        // there is none where it is not whole, or in chunks
+        if let (Some(body), Some(expected)) = (body, expected.body) {
             assert_eq!(body, expected);
         }
-        rest = later;
     }
+}
+
+/// What is found wrong, and how many heads, in pieces of this length.
+fn framing(bytes: &[u8], piece: usize) -> (Option<Fault>, u64) {
+    let mut framing = Framing::new(MAX_HEAD);
+    let fault = bytes.chunks(piece.max(1)).find_map(|piece| framing.read(piece).err());
+    (fault, framing.heads())
 }
 
 /// The requests that hyper finds and that would be answered.
@@ -148,36 +167,74 @@ impl Write for Socket {
     }
 }
 
-/// The request at the beginning, and what follows it; a body is none where it is not whole, or in chunks.
-fn strict(bytes: &[u8]) -> Option<(Asked, &[u8])> {
-    let mut bytes = bytes;
+/// A request as it stands there.
+struct Strict<'a> {
+    method: &'a str,
+    target: &'a str,
+    fields: usize,
+    /// Whole, and not in chunks.
+    body: Option<&'a [u8]>,
+    /// Nothing is told of what follows: an upgrade or chunks.
+    last: bool,
+    behind: &'a [u8],
+}
+
+fn requests(bytes: &[u8]) -> impl Iterator<Item = Strict<'_>> {
+    let mut rest = Some(bytes);
+    std::iter::from_fn(move || {
+        let request = strict(rest?)?;
+        rest = (!request.last).then_some(request.behind);
+        Some(request)
+    })
+}
+
+/// The request at the beginning, if there is one that can be read in one way.
+fn strict(mut bytes: &[u8]) -> Option<Strict<'_>> {
     while let Some(rest) = bytes.strip_prefix(b"\r\n") {
         bytes = rest;
     }
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let (head, rest) = (&bytes[..end], &bytes[end + 4..]);
-    let text: String = head.iter().map(|byte| char::from(*byte)).collect();
-    let mut lines = text.split("\r\n");
-    let [method, target, "HTTP/1.1" | "HTTP/1.0"] = lines.next()?.split(' ').collect::<Vec<_>>()[..] else {
+    let mut lines = head
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let line = std::str::from_utf8(lines.next()?).ok()?;
+    let [method, target, "HTTP/1.1" | "HTTP/1.0"] = line.split(' ').collect::<Vec<_>>()[..] else {
         return None;
     };
-    let fields: Vec<(&str, &str)> = lines.map(|line| line.split_once(':')).collect::<Option<_>>()?;
-    let of = |wanted: &str| {
-        let found = fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        found
-            .map(|(_, value)| value.trim_matches([' ', '\t']))
-            .collect::<Vec<_>>()
+    let field = |line: &'_ [u8]| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = std::str::from_utf8(&line[..colon]).ok()?.to_ascii_lowercase();
+        Some((
+            name,
+            String::from_utf8_lossy(line[colon + 1..].trim_ascii()).into_owned(),
+        ))
     };
-    let length: Option<usize> = match (&of("content-length")[..], &of("transfer-encoding")[..]) {
+    let fields: Vec<(String, String)> = lines.map(field).collect::<Option<_>>()?;
+    let of = |wanted: &str| {
+        let found = fields.iter().filter(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.to_ascii_lowercase()).collect::<Vec<_>>()
+    };
+    let length = match (&of("content-length")[..], &of("transfer-encoding")[..]) {
         ([], []) => Some(0),
-        ([length], []) => Some(length.parse().ok()?),
-        ([], ["chunked"]) => None,
-        ([], [coding]) if coding.eq_ignore_ascii_case("chunked") => None,
+        ([length], []) => Some(length.parse::<usize>().ok()?),
+        ([], [coding]) if coding == "chunked" => None,
         _ => return None,
     };
-    let (body, later) = match length {
-        Some(length) if length <= rest.len() => (Some(rest[..length].to_vec()), &rest[length..]),
-        _ => (None, &b""[..]),
+    let last = length.is_none() || !of("upgrade").is_empty();
+    let body = length.and_then(|length| rest.get(..length));
+    let behind = if last {
+        rest
+    } else {
+        &rest[body.map_or(rest.len(), <[u8]>::len)..]
     };
-    Some(((method.into(), target.into(), fields.len(), body), later))
+    let fields = fields.len();
+    Some(Strict {
+        method,
+        target,
+        fields,
+        body,
+        last,
+        behind,
+    })
 }

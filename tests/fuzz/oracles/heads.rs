@@ -342,7 +342,7 @@ fn cookies(asked: &Asked) {
         panic!("one Cache-Control")
     };
     let control = control.to_str().expect("ASCII").to_ascii_lowercase();
-    let bare = control.split('"').step_by(2).collect::<String>();
+    let bare = control.split('"').step_by(2).collect::<Vec<_>>().join("\"\"");
     let directives: Vec<&str> = bare
         .split(',')
         .map(|it| it.split('=').next().unwrap_or_default().trim())

@@ -3,8 +3,16 @@
 //! Input: a profile's text or `=NAME` of a built-in one, and messages, each behind a line of its own that is `%%`. A
 //! message is text where it is UTF-8.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
-use sessmux::profile::{Id, Kind, Message, Profile, Role, Rule, Side, State, built_in, pointer};
+use sessmux::profile::{BUILT_IN, Id, Kind, Message, Profile, Role, Rule, Side, State, pointer};
+
+static KNOWN: LazyLock<Vec<Profile>> = LazyLock::new(|| {
+    BUILT_IN
+        .map(|(_, text)| Profile::parse(text).expect("a built-in profile"))
+        .into()
+});
 
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
@@ -13,11 +21,10 @@ pub fn check(data: &[u8]) {
     let Some(Ok(text)) = parts.next().map(std::str::from_utf8) else {
         return;
     };
-    let text = text
+    let known = text
         .strip_prefix('=')
-        .and_then(|name| built_in(name.trim()))
-        .unwrap_or(text);
-    let profile = match Profile::parse(text) {
+        .and_then(|name| KNOWN.iter().find(|known| known.name == name));
+    let profile = match known.map_or_else(|| Profile::parse(text), |known| Ok(known.clone())) {
         Ok(profile) => profile,
         Err(errors) => {
             assert!(!errors.is_empty());
