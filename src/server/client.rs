@@ -36,7 +36,8 @@ pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
 }
 
 /// Whether a trusted proxy says that the page came to it by TLS; of several entries the last is its own.
-pub(super) fn came_by_https(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> bool {
+#[must_use]
+pub fn came_by_https(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> bool {
     let peer = peer.to_canonical();
     let Some(field) = headers.get_all(FORWARDED_PROTO).into_iter().next_back() else {
         return false;

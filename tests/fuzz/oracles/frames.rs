@@ -6,7 +6,7 @@
 use std::io::{self, Read, Write};
 
 use sessmux::core::frame::{self, Opcode, Sender};
-use sessmux::transport::reader::{Event, Fault, FrameReader};
+use sessmux::transport::reader::{Bounds, Event, Fault, FrameReader};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 
@@ -26,17 +26,20 @@ struct Seen {
 pub fn check(data: &[u8]) {
     let [flags, cut, bytes @ ..] = data else { return };
     let from = if flags & 1 == 0 { Sender::Client } else { Sender::Server };
-    let most = usize::from(flags >> 1) * 16;
+    let bounds = Bounds {
+        bytes: usize::from(flags >> 1) * 16,
+        fragments: 6,
+    };
 
     let mut whole = Seen::default();
-    let mut reader = FrameReader::new(from, most);
+    let mut reader = FrameReader::new(from, bounds);
     let fault = read(&mut reader, bytes, &mut whole).err();
 
     let (wire, open) = data_frames(bytes, from);
     assert!(wire.starts_with(&whole.wire), "what is forwarded is what came");
     for cut in [0, *cut] {
         let mut parts = Seen::default();
-        let mut parted = FrameReader::new(from, most);
+        let mut parted = FrameReader::new(from, bounds);
         let fault_of_parts = pieces(bytes, cut).find_map(|piece| read(&mut parted, piece, &mut parts).err());
         assert_eq!(fault, fault_of_parts);
         assert!(wire.starts_with(&parts.wire), "what is forwarded is what came");

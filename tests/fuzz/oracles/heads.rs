@@ -1,6 +1,6 @@
 //! Request heads behind hyper's parser: the gate, what goes upstream, cookies, keys, and who the client is.
 //!
-//! Input: lines. `@public`, `@allow`, `@trusted`, `@listen` and `@peer` with a value are the configuration; the first
+//! Input: lines. `@public`, `@allow`, `@trusted`, `@https`, `@listen` and `@peer` with a value are the configuration; the first
 //! other line is `METHOD TARGET`, the following are fields.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,7 +11,7 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, StatusCode, Uri};
 use sessmux::config::{KeyPart, Origin, PathPattern, Route, Upstream};
-use sessmux::server::client::client;
+use sessmux::server::client::{came_by_https, client};
 use sessmux::server::cookie::{self, BrowserId, CookieName};
 use sessmux::server::gate::{Gate, OriginClass};
 use sessmux::server::headers::{self, Hop};
@@ -23,6 +23,7 @@ struct Asked {
     public: Vec<Origin>,
     allow: Vec<Origin>,
     trusted: Vec<String>,
+    https: bool,
     listen: SocketAddr,
     peer: IpAddr,
 }
@@ -43,6 +44,7 @@ fn read(data: &[u8]) -> Option<Asked> {
         public: Vec::new(),
         allow: Vec::new(),
         trusted: Vec::new(),
+        https: false,
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
         peer: Ipv4Addr::LOCALHOST.into(),
     };
@@ -54,6 +56,7 @@ fn read(data: &[u8]) -> Option<Asked> {
                 "@public" => asked.public.push(value.parse().ok()?),
                 "@allow" => asked.allow.push(value.parse().ok()?),
                 "@trusted" => asked.trusted.push(value.to_owned()),
+                "@https" => asked.https = value == "yes",
                 "@listen" => asked.listen = value.parse().ok()?,
                 "@peer" => asked.peer = value.parse().ok()?,
                 _ => return None,
@@ -81,7 +84,7 @@ fn plain(host: &str) -> String {
 
 fn gate(asked: &Asked) {
     let (uri, headers) = (&asked.head.uri, &asked.head.headers);
-    let gate = Gate::new(asked.listen, &asked.public, &asked.allow);
+    let gate = Gate::new(asked.listen, false, &asked.public, &asked.allow);
     let authority = headers::authority(uri, headers);
     let named: Option<Authority> = authority.and_then(|text| text.parse().ok());
     let host = gate.check_host(uri, headers);
@@ -93,7 +96,7 @@ fn gate(asked: &Asked) {
         let public = asked.public.iter().any(|origin| plain(&origin.host) == host);
         assert!(own || public || !asked.listen.ip().to_canonical().is_loopback());
     }
-    let class = gate.check_origin(uri, headers);
+    let class = gate.check_origin(uri, headers, asked.https);
     let fields: Vec<_> = headers.get_all(header::ORIGIN).iter().collect();
     let [field] = fields[..] else {
         assert_eq!(class.is_ok(), fields.is_empty());
@@ -119,6 +122,7 @@ fn gate(asked: &Asked) {
         Ok(OriginClass::Allowed) => assert!(listed(&asked.allow)),
         Ok(OriginClass::Same) if asked.public.is_empty() => {
             let (https, host, port) = of_origin.clone().expect("an origin with a host");
+            assert!(https || !asked.https);
             let own = named.as_ref().expect("a host that is one");
             assert_eq!(
                 (host, port),
@@ -144,7 +148,7 @@ fn gate(asked: &Asked) {
     let mut louder = headers.clone();
     let loud = HeaderValue::from_bytes(&bytes.to_ascii_uppercase()).expect("a field still");
     louder.insert(header::ORIGIN, loud);
-    assert_eq!(gate.check_origin(uri, &louder).ok(), class.ok());
+    assert_eq!(gate.check_origin(uri, &louder, asked.https).ok(), class.ok());
 }
 
 /// The peer, or someone named by proxies that are all trusted.
@@ -162,6 +166,7 @@ fn who(asked: &Asked) {
     assert_eq!(found, found.to_canonical());
     let peer = asked.peer.to_canonical();
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+    assert!(is_trusted(peer) || !came_by_https(asked.peer, headers, &trusted));
     if found == peer {
         return;
     }
@@ -303,7 +308,7 @@ fn pairs(headers: &HeaderMap) -> Vec<&[u8]> {
 fn cookies(asked: &Asked) {
     let headers = &asked.head.headers;
     let name = CookieName::of(
-        &asked.public,
+        asked.https,
         headers::authority(&asked.head.uri, headers),
         asked.listen.port(),
     );

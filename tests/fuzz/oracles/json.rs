@@ -49,6 +49,10 @@ pub fn check(data: &[u8]) {
     );
     let key = match value {
         Some(Value::String(text)) => Some(text.clone()),
+        // with all of its digits
+        Some(Value::Number(number)) if number.is_f64() => {
+            span.map(|span| String::from_utf8_lossy(&text[span]).into_owned())
+        }
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };

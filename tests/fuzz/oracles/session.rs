@@ -54,6 +54,7 @@ fn policy(bytes: &mut Unstructured<'_>) -> Result<Policy> {
         } else {
             Overflow::DropOldest
         },
+        slow_reader: Duration::from_secs(10),
         acks: flag(bytes)?,
         fights: flag(bytes)?,
     })
