@@ -1,7 +1,7 @@
 //! What is wrong with a configuration.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// One thing that is wrong: `field = "value": reason`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,10 +16,15 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.value {
-            Some(value) => write!(f, "{} = {:?}: {}", self.field, masked(value), self.reason),
-            None => write!(f, "{}: {}", self.field, self.reason),
-        }
+        let line = match &self.value {
+            Some(value) => format!("{} = {:?}: {}", self.field, masked(value), self.reason),
+            None => format!("{}: {}", self.field, self.reason),
+        };
+        // one line, whatever was given and is named in the reason
+        line.chars().try_for_each(|letter| match letter.is_control() {
+            true => write!(f, "{}", letter.escape_debug()),
+            false => f.write_char(letter),
+        })
     }
 }
 
@@ -50,6 +55,19 @@ impl fmt::Display for ConfigErrors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_one_line() {
+        let error = ConfigError {
+            field: "key".into(),
+            value: Some("header:a\nb".into()),
+            reason: "a\nb\u{1b}\u{85} is not a header's name".into(),
+        };
+        assert_eq!(
+            error.to_string(),
+            r#"key = "header:a\nb": a\nb\u{1b}\u{85} is not a header's name"#
+        );
+    }
 
     #[test]
     fn a_url_is_shown_without_its_secrets() {
