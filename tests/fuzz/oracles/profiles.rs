@@ -130,7 +130,7 @@ fn made_of(rule: &Rule, payload: &[u8]) {
         let digits = value.is_f64() && id.as_bytes() == written;
         assert!(digits || value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned) == id);
     } else {
-        // a number that is too large stands there, and is none
+        // a number that is too large stands there, and has no value
         assert!(id.is_none() || span.is_some());
         assert!(span.is_none_or(|span| span.end <= payload.len()));
     }

@@ -69,8 +69,8 @@ fn operation(bytes: &mut Unstructured<'_>) -> Result<Operation> {
             size: size(bytes)?,
             fin: flag(bytes)?,
         },
-        2 => Operation::Read(size(bytes)? + 1),
-        3 => Operation::Write(size(bytes)? + 1, bytes.int_in_range(2..=16)?),
+        2 => Operation::Read(most(bytes)?),
+        3 => Operation::Write(most(bytes)?, bytes.int_in_range(2..=16)?),
         4 => Operation::Request,
         5 => Operation::Attach(PageFactsOf {
             seen: flag(bytes)?,
@@ -112,8 +112,17 @@ fn size(bytes: &mut Unstructured<'_>) -> Result<usize> {
     Ok(match bytes.arbitrary::<u8>()? >> 4 {
         0..=9 => small,
         10..=12 => 100 + small % 40,
-        13 => 65_500 + small,
-        14 => small * 800,
+        13 | 14 => small * 20,
+        _ => 65_500 + small,
+    })
+}
+
+/// As much as a socket takes or gives: some bytes, or all that there are.
+fn most(bytes: &mut Unstructured<'_>) -> Result<usize> {
+    let some = usize::from(bytes.arbitrary::<u8>()?);
+    Ok(match bytes.arbitrary::<u8>()? >> 4 {
+        0..=9 => 1 + some,
+        10..=12 => 1 + some * 100,
         _ => 1 << 20,
     })
 }
