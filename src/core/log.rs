@@ -318,12 +318,18 @@ impl Log {
         // a slab is dropped as a whole: of a small log it is a small part
         let most = (self.bounds.bytes / 8).next_power_of_two().clamp(least, most);
         let retained = (self.tail - self.base.offset) as usize;
-        let size = wanted.max(retained / 8).next_power_of_two().clamp(least, most);
+        let size = wanted.max(retained / 8).clamp(least, most);
+        // few sizes, for a spare one to fit, of which little lies idle
+        let size = size.next_multiple_of(size.next_power_of_two() / 16).min(most);
         let bytes = match self.spare.take() {
             Some(spare) if spare.capacity() == size => spare,
             _ => Vec::with_capacity(size),
         };
         self.allocated += bytes.capacity();
+        if self.slabs.is_empty() {
+            // most sessions never have a second one
+            self.slabs.reserve_exact(1);
+        }
         let end = self.slabs.back().map_or(self.base.offset, Slab::end);
         self.slabs.push_back(Slab {
             start: self.tail,
