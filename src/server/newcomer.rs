@@ -82,7 +82,7 @@ impl Newcomer {
         Ok(answer)
     }
 
-    pub(super) async fn open_session(&self, key: &Key) -> Result<Opened, OpenError> {
+    pub(super) async fn open_session(&self, key: &Arc<Key>) -> Result<Opened, OpenError> {
         let sessions = &self.shared.sessions;
         let client = bounded(self.address);
         let opened = sessions
@@ -97,9 +97,15 @@ impl Newcomer {
     }
 
     /// Brings the socket to the session's task, and to another's if that one ends meanwhile.
-    pub(super) async fn deliver(self, key: Key, mut opened: Opened, mut attach: Box<Attach>, mut said_hello: bool) {
+    pub(super) async fn deliver(
+        self,
+        key: Arc<Key>,
+        mut opened: Opened,
+        mut attach: Box<Attach>,
+        mut said_hello: bool,
+    ) {
         let protocol = opened.protocol.clone();
-        attach.key = Some(key.clone());
+        attach.key = Some(Arc::clone(&key));
         loop {
             let pending = !said_hello && opened.created.is_none() && self.route.profile.has(Role::Hello);
             let heard = if pending {
@@ -137,7 +143,7 @@ impl Newcomer {
             .unwrap_or_else(|| Err(restart()))
     }
 
-    pub(super) fn key(&self, first: Option<&[u8]>) -> Result<Key, MissingKey> {
+    pub(super) fn key(&self, first: Option<&[u8]>) -> Result<Arc<Key>, MissingKey> {
         let request = KeyRequest {
             captures: &self.captures,
             uri: &self.head.uri,
@@ -153,8 +159,8 @@ impl Newcomer {
             Foreign::Separate => self.owner.clone(),
             Foreign::Refuse => Owner::Anyone,
         };
-        let key = Key::new(self.route.path.text.as_str().into(), owner, values);
-        Ok(if alone { key.alone() } else { key })
+        let key = Key::new(Arc::clone(&self.route.path.text), owner, values);
+        Ok(Arc::new(if alone { key.alone() } else { key }))
     }
 
     /// The socket, once the 101 is written or kept.

@@ -18,8 +18,8 @@ pub enum Owner {
     Browser([u8; 16]),
     /// Whoever knows the key: clients that are not browsers.
     Bearer,
-    /// Whoever shows all that the route binds sessions to.
-    Bound(Bound),
+    /// Whoever shows all that the route binds sessions to; boxed, for it is larger than the others and rarer.
+    Bound(Box<Bound>),
     /// No owner's, but a namespace: of a route that refuses whoever names another's session.
     Anyone,
 }
@@ -52,7 +52,7 @@ impl Owner {
     pub fn signed(self, signer: Signer) -> Self {
         let mut bound = match self {
             Self::Bound(bound) => bound,
-            Self::Browser(_) | Self::Bearer | Self::Anyone => Bound::default(),
+            Self::Browser(_) | Self::Bearer | Self::Anyone => Box::default(),
         };
         bound.signer = Some(signer);
         Self::Bound(bound)
@@ -79,7 +79,7 @@ pub struct Key {
     /// In whose namespace.
     pub owner: Owner,
     /// The decoded value of every key part, in order.
-    pub values: Vec<Vec<u8>>,
+    pub values: Box<[Box<[u8]>]>,
     /// Not 0 for a session that nobody can name (yet): it is its own.
     alone: u64,
 }
@@ -96,7 +96,7 @@ impl Key {
         Self {
             route,
             owner,
-            values,
+            values: values.into_iter().map(Vec::into_boxed_slice).collect(),
             alone: 0,
         }
     }
@@ -122,7 +122,7 @@ impl Key {
             ..self.clone()
         };
         if let Some(slot) = key.values.get_mut(index) {
-            *slot = value;
+            *slot = value.into();
         }
         key
     }

@@ -93,10 +93,10 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Takes what is there; if that is nothing, the next message wakes `waker`.
+    /// Takes what is there; the next message wakes `waker`.
     pub(super) fn take(&self, waker: &Waker) -> Vec<Mail> {
         let mut inner = self.lock();
-        if inner.mail.is_empty() && !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+        if !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             inner.waker = Some(waker.clone());
         }
         std::mem::take(&mut inner.mail)

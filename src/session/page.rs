@@ -73,10 +73,10 @@ impl Page {
 
     /// Takes a piece of a message; returns the message once it is whole.
     pub(super) fn collect<'a>(&mut self, piece: &Piece<'a>) -> Option<Message<'a>> {
-        if piece.starts_message && piece.ends_message && piece.carried.1 == 0 {
+        if piece.starts_message && piece.ends_message && piece.carried.is_empty() {
             return Some(Message::Here(piece.raw));
         }
-        self.held.extend_from_slice(&piece.carried.0[..piece.carried.1]);
+        self.held.extend_from_slice(&piece.carried);
         self.held.extend_from_slice(piece.raw);
         piece
             .ends_message

@@ -1,12 +1,12 @@
 //! Frames out of bytes that arrive in any pieces: what is cut where, what is allowed, and whether text is UTF-8.
 //!
-//! The reader owns no buffer but a carry for a header or control frame that straddles two reads; payload passes as it
-//! came over the wire.
+//! The reader owns no buffer but, while there is one, the start of a header or control frame that straddles two reads;
+//! payload passes as it came over the wire.
 
 use std::cell::RefCell;
 
 use crate::core::close;
-use crate::core::frame::{self, Header, MAX_CONTROL, MAX_HEADER, Malformed, Opcode, Sender};
+use crate::core::frame::{self, Header, MAX_CONTROL, Malformed, Opcode, Sender};
 
 use super::utf8::Utf8;
 
@@ -15,9 +15,8 @@ use super::utf8::Utf8;
 pub struct FrameReader {
     from: Sender,
     bounds: Bounds,
-    /// The start of a header or control frame, where it was cut.
-    carry: [u8; MAX_HEADER + MAX_CONTROL],
-    carried: usize,
+    /// The start of a header or control frame, where it was cut; it owns memory only then.
+    carry: Vec<u8>,
     /// The data frame being read, and how much of its payload was.
     frame: Option<(Header, u64)>,
     /// The message being read.
@@ -70,8 +69,8 @@ impl std::ops::Deref for Control {
 /// Part of a data frame as it came over the wire: `carried` and then `raw`.
 #[derive(Debug)]
 pub struct Piece<'a> {
-    /// The frame's header, where it came in an earlier read.
-    pub carried: ([u8; MAX_HEADER], usize),
+    /// The frame's header, where it began in an earlier read.
+    pub carried: Vec<u8>,
     /// Bytes of this read.
     pub raw: &'a [u8],
     /// The piece starts a message.
@@ -126,8 +125,7 @@ impl FrameReader {
         Self {
             from,
             bounds,
-            carry: [0; MAX_HEADER + MAX_CONTROL],
-            carried: 0,
+            carry: Vec::new(),
             frame: None,
             message: None,
             utf8: Utf8::default(),
@@ -136,7 +134,7 @@ impl FrameReader {
 
     /// Whether a message has begun and is not complete.
     pub fn amid_message(&self) -> bool {
-        self.message.is_some() || self.frame.is_some() || self.carried > 0
+        self.message.is_some() || self.frame.is_some() || !self.carry.is_empty()
     }
 
     /// Takes what comes next off the front of `bytes`. After [`Event::More`] `bytes` is empty.
@@ -145,9 +143,9 @@ impl FrameReader {
             if bytes.is_empty() {
                 return Ok(Event::More);
             }
-            return self.payload(header, done, 0, ([0; MAX_HEADER], 0), bytes);
+            return self.payload(header, done, 0, Vec::new(), bytes);
         }
-        if self.carried > 0 {
+        if !self.carry.is_empty() {
             return self.carried_header(bytes);
         }
         match frame::parse(bytes, self.from)? {
@@ -161,7 +159,7 @@ impl FrameReader {
             }
             Some(header) => {
                 self.begin(&header)?;
-                self.payload(header, 0, header.size, ([0; MAX_HEADER], 0), bytes)
+                self.payload(header, 0, header.size, Vec::new(), bytes)
             }
             None => Ok(self.carry_all(bytes)),
         }
@@ -170,40 +168,31 @@ impl FrameReader {
     /// Goes on with a header, or a whole control frame, of which an earlier read had the start.
     fn carried_header<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Event<'a>, Fault> {
         loop {
-            let parsed = frame::parse(&self.carry[..self.carried], self.from)?;
+            let parsed = frame::parse(&self.carry, self.from)?;
             let wanted = match parsed {
                 Some(header) if header.opcode.is_control() => header.total() as usize,
                 Some(header) => header.size,
-                None => self.carried + 1,
+                None => self.carry.len() + 1,
             };
-            if self.carried >= wanted {
+            if let Some(header) = parsed.filter(|_| self.carry.len() >= wanted) {
                 // a header is complete, and so is the frame if it is a control frame
-                let Some(header) = parsed else {
-                    unreachable!("nothing was carried that parses to nothing")
-                };
-                let whole = self.carried;
-                self.carried = 0;
+                let carried = std::mem::take(&mut self.carry);
                 if header.opcode.is_control() {
-                    let carry = self.carry;
-                    return Ok(control(&header, &carry[..whole]));
+                    return Ok(control(&header, &carried));
                 }
                 self.begin(&header)?;
-                let mut head = [0; MAX_HEADER];
-                head[..whole].copy_from_slice(&self.carry[..whole]);
-                return self.payload(header, 0, 0, (head, whole), bytes);
+                return self.payload(header, 0, 0, carried, bytes);
             }
             let Some((first, rest)) = bytes.split_first() else {
                 return Ok(Event::More);
             };
-            self.carry[self.carried] = *first;
-            self.carried += 1;
+            self.carry.push(*first);
             *bytes = rest;
         }
     }
 
     fn carry_all<'a>(&mut self, bytes: &mut &'a [u8]) -> Event<'a> {
-        self.carry[..bytes.len()].copy_from_slice(bytes);
-        self.carried = bytes.len();
+        self.carry.extend_from_slice(bytes);
         *bytes = &[];
         Event::More
     }
@@ -241,7 +230,7 @@ impl FrameReader {
         header: Header,
         done: u64,
         skip: usize,
-        carried: ([u8; MAX_HEADER], usize),
+        carried: Vec<u8>,
         bytes: &mut &'a [u8],
     ) -> Result<Event<'a>, Fault> {
         let here = (header.payload - done).min((bytes.len() - skip) as u64) as usize;
@@ -257,7 +246,7 @@ impl FrameReader {
         if ends_message {
             self.message = None;
         }
-        let starts_message = header.opcode != Opcode::Continuation && done == 0 && (skip > 0 || carried.1 > 0);
+        let starts_message = header.opcode != Opcode::Continuation && done == 0 && (skip > 0 || !carried.is_empty());
         Ok(Event::Data(Piece {
             carried,
             raw,

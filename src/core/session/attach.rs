@@ -127,7 +127,8 @@ impl Session {
         let since = self.attached.as_ref().map(|attached| attached.since);
         if let Some(since) = since {
             let requested = page.facts.last_request.is_some_and(|at| at >= since);
-            if self.policy.fights && self.fights.turns_away(now, requested) {
+            let fights = self.fights.as_ref().filter(|_| self.policy.fights);
+            if fights.is_some_and(|fights| fights.turns_away(now, requested)) {
                 return Admission::Refused(
                     page.head,
                     Close::new(close::REPLACED, "replaced too often; reload to return"),
@@ -168,11 +169,11 @@ impl Session {
         self.epoch += 1;
         let (replaced, replaced_closed) = self.attached.take().map(|old| old.rest(&self.log)).unzip();
         if replaced.is_some() {
-            self.fights.takeover(now);
+            self.fights.get_or_insert_default().takeover(now);
         }
         self.forget_answers();
         let mut missing = 0;
-        if let (Hello::Stands(record), Some(_)) = (&self.hello, cause) {
+        if let (Hello::Stands(Some(record)), Some(_)) = (&self.hello, cause) {
             let (before, recorded) = record.answer.split_at(record.answer_at);
             page.head.extend_from_slice(before);
             page.head.extend_from_slice(page.answer.as_deref().unwrap_or(recorded));
@@ -183,7 +184,7 @@ impl Session {
         }
         // on a blip only what was perhaps not received
         let owed = cause != Some(Cause::Blip) || last.as_ref().is_some_and(|last| last.owed_prompts);
-        let before = owed && self.end.is_none() && self.prompts.open().any(|prompt| prompt.mark.offset < from.offset);
+        let before = owed && self.end.is_none() && self.open_prompts().any(|prompt| prompt.mark.offset < from.offset);
         let prompted = before.then(|| self.log.boundary().offset);
         self.attached = Some(Attached {
             since: page.since,
@@ -217,7 +218,10 @@ impl Session {
         let oldest = later(base, after_hello);
         let wanted = match cause.map(|cause| self.policy.mode(cause)) {
             None | Some(ReplayMode::All) => after_hello,
-            Some(ReplayMode::Turn) => self.turn.unwrap_or(self.log.boundary()),
+            Some(ReplayMode::Turn) => {
+                let turn = self.kept.as_ref().and_then(|kept| kept.turn);
+                turn.unwrap_or(self.log.boundary())
+            }
             Some(ReplayMode::Missed) => last.map_or(oldest, |last| last.resume),
             Some(ReplayMode::None) => self.log.boundary(),
         };

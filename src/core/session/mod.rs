@@ -11,7 +11,6 @@ pub mod page;
 pub mod relief;
 pub mod upstream;
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use super::Policy;
@@ -20,10 +19,9 @@ use super::deadlines::{Deadlines, FIRST_ATTACH, HEARTBEAT};
 use super::fights::Fights;
 use super::frame::{self, Opcode};
 use super::log::{Log, Mark};
-use super::prompts::Prompts;
-use super::requests::Requests;
 use attach::Attached;
-use hello::{Hello, Record};
+use hello::Hello;
+use kept::Kept;
 use upstream::End;
 
 pub use super::deadlines::Due;
@@ -49,19 +47,14 @@ pub struct Session {
     challenged: Option<u64>,
     /// The oldest message that a refresh may be sent: behind the hello record.
     after_hello: Mark,
-    turn: Option<Mark>,
     /// A turn has begun and not ended.
     running: bool,
-    prompts: Prompts,
     /// A turn runs or a prompt is open.
     open: bool,
-    requests: Requests,
-    /// Echoes that wait for the message being received to be whole; whole frames.
-    echoes: Vec<Vec<u8>>,
-    /// Where the newest full state of each kind starts.
-    latest: HashMap<String, Mark>,
-    end: Option<End>,
-    fights: Fights,
+    // boxed, for most sessions have none of these at any time, and most of the others are idle
+    kept: Option<Box<Kept>>,
+    end: Option<Box<End>>,
+    fights: Option<Box<Fights>>,
     deadlines: Deadlines,
     /// Bytes that upstream has yet to be read before the pause that a page has made is over.
     owed: usize,
@@ -98,7 +91,7 @@ impl Session {
         let hello = if policy.hello {
             Hello::Wanted
         } else {
-            Hello::Stands(Record::default())
+            Hello::Stands(None)
         };
         Self {
             policy,
@@ -111,15 +104,11 @@ impl Session {
             hello,
             challenged: None,
             after_hello: Mark::default(),
-            turn: None,
             running: false,
-            prompts: Prompts::default(),
             open: false,
-            requests: Requests::default(),
-            echoes: Vec::new(),
-            latest: HashMap::new(),
+            kept: None,
             end: None,
-            fights: Fights::default(),
+            fights: None,
             deadlines,
             owed: 0,
             counts: Counts::default(),

@@ -55,7 +55,8 @@ impl Session {
         if attached.out.is_stopped() {
             // those that are still open, and that somebody waits for
             let (from, waits) = (attached.from, self.end.is_none());
-            let before = self.prompts.open().filter(|prompt| waits && prompt.mark.offset < from);
+            let prompts = self.kept.iter().flat_map(|kept| kept.prompts.open());
+            let before = prompts.filter(|prompt| waits && prompt.mark.offset < from);
             let wire: Vec<u8> = before.flat_map(|prompt| prompt.wire.iter().copied()).collect();
             attached.out.add(&wire);
         }

@@ -5,7 +5,7 @@ use super::{Received, Session};
 impl Session {
     /// Bytes that it holds: its log and what is kept beside that.
     pub fn held(&self) -> usize {
-        self.log.held() + self.echoes.iter().map(Vec::len).sum::<usize>()
+        self.log.held() + self.kept.iter().flat_map(|kept| &kept.echoes).map(Vec::len).sum::<usize>()
     }
 
     /// Evicts what a page was sent, the oldest first, until the log has no more than `bytes`; returns whether something

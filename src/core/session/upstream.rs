@@ -75,7 +75,7 @@ impl Session {
     /// The frames received are complete; with `fin` their message is.
     pub fn received(&mut self, fin: bool) -> Received {
         self.log.commit(fin);
-        if fin && !self.echoes.is_empty() {
+        if fin && self.has_echoes() {
             self.log_echoes();
         }
         self.fit_log()
@@ -99,20 +99,26 @@ impl Session {
     /// The attached page and later ones are shown this whole message, as if upstream had sent it: at the next message
     /// boundary, with a position of its own.
     pub fn echo(&mut self, wire: Vec<u8>) {
-        let waiting: usize = self.echoes.iter().map(Vec::len).sum();
+        let echoes = &mut self.kept.get_or_insert_default().echoes;
+        let waiting: usize = echoes.iter().map(Vec::len).sum();
         if self.end.is_some() || waiting > MAX_ECHOES {
             self.counts.unsaid += 1;
             return;
         }
-        self.echoes.push(wire);
+        echoes.push(wire);
         if self.log.tail() == self.log.boundary().offset {
             self.log_echoes();
         }
     }
 
+    fn has_echoes(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| !kept.echoes.is_empty())
+    }
+
     /// No message is under way.
     fn log_echoes(&mut self) {
-        for wire in std::mem::take(&mut self.echoes) {
+        let echoes = self.kept.as_mut().map(|kept| std::mem::take(&mut kept.echoes));
+        for wire in echoes.unwrap_or_default() {
             self.log.push(&wire);
             self.log.commit(true);
         }
@@ -155,21 +161,21 @@ impl Session {
         self.deadlines.ping_upstream = None;
         self.deadlines.ping_page = None;
         self.deadlines.stall = None;
-        self.end = Some(End { how, reattached: false });
+        self.end = Some(Box::new(End { how, reattached: false }));
         torn
     }
 
     /// The message being received, whole or not, is none for pages: it gets no position.
     pub fn drop_message(&mut self) {
         self.log.abandon_message();
-        if !self.echoes.is_empty() {
+        if self.has_echoes() {
             self.log_echoes();
         }
     }
 
     /// A turn begins with the message being received, or else the next one.
     pub fn turn_started(&mut self, now: Instant) {
-        self.turn = Some(self.log.boundary());
+        self.kept.get_or_insert_default().turn = Some(self.log.boundary());
         self.set_running(now, true);
     }
 
@@ -191,7 +197,7 @@ impl Session {
 
     /// Something has begun or ended that a person is waited for: whoever is away has anew another time to come back.
     pub(super) fn regrace(&mut self, now: Instant) {
-        let open = self.end.is_none() && (self.running || self.prompts.any_open());
+        let open = self.end.is_none() && (self.running || self.is_asking());
         let changes = std::mem::replace(&mut self.open, open) != open;
         if changes && self.epoch > 0 && self.attached.is_none() {
             self.deadlines.grace = Some(now + self.grace());

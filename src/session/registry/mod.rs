@@ -48,7 +48,7 @@ pub struct Sessions {
 
 #[derive(Debug)]
 struct Inner {
-    slots: DashMap<Key, Slot>,
+    slots: DashMap<Arc<Key>, Slot>,
     lookalikes: Lookalikes,
     tracker: TaskTracker,
     stopping: CancellationToken,
@@ -136,7 +136,7 @@ impl Sessions {
     /// none of that name; then it is one of `client`'s, if that is bounded.
     pub async fn open(
         &self,
-        key: &Key,
+        key: &Arc<Key>,
         owner: &Owner,
         client: Option<IpAddr>,
         route: &Arc<Route>,
@@ -151,7 +151,7 @@ impl Sessions {
             offer,
             answer,
         };
-        match self.inner.slots.entry(key.clone()) {
+        match self.inner.slots.entry(Arc::clone(key)) {
             Entry::Occupied(slot) => match slot.get() {
                 Slot::Live(mailbox) if mailbox.owner() != owner => return Err(OpenError::Foreign),
                 Slot::Live(mailbox) => {
@@ -174,7 +174,7 @@ impl Sessions {
                 slot.insert(Slot::Dialing(Arc::clone(&queue)));
                 let entry = Dialing {
                     inner: Arc::clone(&self.inner),
-                    key: key.clone(),
+                    key: Arc::clone(key),
                     queue,
                 };
                 self.inner.tracker.spawn(create(entry, Arc::clone(route), admitted));
