@@ -59,7 +59,7 @@ impl Newcomer {
                 return Err(body::text(StatusCode::BAD_REQUEST, format!("{missing}\n")));
             }
         };
-        let opened = self.open_session(&key).await.map_err(|error| refused(&self, error))?;
+        let mut opened = self.open_session(&key).await.map_err(|error| refused(&self, error))?;
         // also one that created it: the head that was dialled with may be another's, who left
         if let Some(protocol) = &opened.protocol
             && !tokens(&self.head.headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|it| it.as_bytes() == protocol)
@@ -72,7 +72,7 @@ impl Newcomer {
                 "the session speaks another subprotocol\n",
             ));
         }
-        let answer = accepted(accept, &opened);
+        let answer = accepted(accept, &mut opened);
         let tracker = self.shared.tracker.clone();
         tracker.spawn(async move {
             if let Some(attach) = self.attach(upgraded).await {
@@ -86,7 +86,7 @@ impl Newcomer {
         let sessions = &self.shared.sessions;
         let client = bounded(self.address);
         let opened = sessions
-            .open(key, &self.owner, client, &self.route, self.offer.clone())
+            .open(key, &self.owner, client, &self.route, || self.offer.clone())
             .await;
         if let Err(OpenError::Foreign) = opened {
             self.shared.metrics.refused(Rule::Foreign);
@@ -98,7 +98,7 @@ impl Newcomer {
 
     /// Brings the socket to the session's task, and to another's if that one ends meanwhile.
     pub(super) async fn deliver(
-        self,
+        &self,
         key: Arc<Key>,
         mut opened: Opened,
         mut attach: Box<Attach>,
@@ -109,7 +109,8 @@ impl Newcomer {
         loop {
             let pending = !said_hello && opened.created.is_none() && self.route.profile.has(Role::Hello);
             let heard = if pending {
-                self.unless_stopping(self.hello(&opened, &mut attach)).await
+                // boxed, for most routes have none, and it would be the larger part of this
+                Box::pin(self.unless_stopping(self.hello(&opened, &mut attach))).await
             } else {
                 Ok(Heard::Hello)
             };
@@ -125,7 +126,7 @@ impl Newcomer {
                 Ok(Heard::SessionEnded) => {}
                 Err(close) => return self.turn_away(*attach, &close),
             }
-            opened = match self.open_session(&key).await {
+            opened = match Box::pin(self.open_session(&key)).await {
                 Ok(opened) if opened.protocol == protocol => opened,
                 // the 101 has named another
                 Ok(_) => return self.turn_away(*attach, &restart()),
@@ -154,7 +155,7 @@ impl Newcomer {
         let values = key::values(&self.route, &request)?;
         // a key that is not known yet, or never, is nobody else's
         let alone = self.route.key.is_empty() || values.iter().any(Option::is_none);
-        let values = values.into_iter().map(Option::unwrap_or_default).collect();
+        let values = values.iter().map(|value| value.as_deref().unwrap_or_default());
         let owner = match self.route.foreign {
             Foreign::Separate => self.owner.clone(),
             Foreign::Refuse => Owner::Anyone,

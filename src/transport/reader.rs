@@ -17,8 +17,8 @@ pub struct FrameReader {
     bounds: Bounds,
     /// The start of a header or control frame, where it was cut; it owns memory only then.
     carry: Vec<u8>,
-    /// The data frame being read, and how much of its payload was.
-    frame: Option<(Header, u64)>,
+    /// The data frame being read.
+    frame: Option<Open>,
     /// The message being read.
     message: Option<Message>,
     utf8: Utf8,
@@ -39,6 +39,29 @@ struct Message {
     text: bool,
     bytes: u64,
     fragments: u32,
+}
+
+/// A data frame whose header was read.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    /// How much of its payload is yet to come, in bytes.
+    left: u64,
+    mask: Option<[u8; 4]>,
+    /// Which byte of the mask is the next one's.
+    phase: u8,
+    /// It ends its message.
+    fin: bool,
+}
+
+impl Open {
+    fn new(header: &Header) -> Self {
+        Self {
+            left: header.payload,
+            mask: header.mask,
+            phase: 0,
+            fin: header.fin,
+        }
+    }
 }
 
 /// What the next bytes are.
@@ -139,11 +162,11 @@ impl FrameReader {
 
     /// Takes what comes next off the front of `bytes`. After [`Event::More`] `bytes` is empty.
     pub fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Event<'a>, Fault> {
-        if let Some((header, done)) = self.frame {
+        if let Some(frame) = self.frame {
             if bytes.is_empty() {
                 return Ok(Event::More);
             }
-            return self.payload(header, done, 0, Vec::new(), bytes);
+            return self.payload(frame, false, 0, Vec::new(), bytes);
         }
         if !self.carry.is_empty() {
             return self.carried_header(bytes);
@@ -158,8 +181,8 @@ impl FrameReader {
                 Ok(control(&header, whole))
             }
             Some(header) => {
-                self.begin(&header)?;
-                self.payload(header, 0, header.size, Vec::new(), bytes)
+                let starts = self.begin(&header)?;
+                self.payload(Open::new(&header), starts, header.size(), Vec::new(), bytes)
             }
             None => Ok(self.carry_all(bytes)),
         }
@@ -171,7 +194,7 @@ impl FrameReader {
             let parsed = frame::parse(&self.carry, self.from)?;
             let wanted = match parsed {
                 Some(header) if header.opcode.is_control() => header.total() as usize,
-                Some(header) => header.size,
+                Some(header) => header.size(),
                 None => self.carry.len() + 1,
             };
             if let Some(header) = parsed.filter(|_| self.carry.len() >= wanted) {
@@ -180,8 +203,8 @@ impl FrameReader {
                 if header.opcode.is_control() {
                     return Ok(control(&header, &carried));
                 }
-                self.begin(&header)?;
-                return self.payload(header, 0, 0, carried, bytes);
+                let starts = self.begin(&header)?;
+                return self.payload(Open::new(&header), starts, 0, carried, bytes);
             }
             let Some((first, rest)) = bytes.split_first() else {
                 return Ok(Event::More);
@@ -197,11 +220,13 @@ impl FrameReader {
         Event::More
     }
 
-    /// Checks a data frame's header against the message it belongs to, before any of its payload is held.
-    fn begin(&mut self, header: &Header) -> Result<(), Fault> {
+    /// Checks a data frame's header against the message it belongs to, before any of its payload is held; returns
+    /// whether it starts that.
+    fn begin(&mut self, header: &Header) -> Result<bool, Fault> {
+        let starts = self.message.is_none();
         let mut message = match (header.opcode, self.message) {
             (Opcode::Continuation, Some(message)) => Message {
-                bytes: message.bytes + header.size as u64,
+                bytes: message.bytes + header.size() as u64,
                 fragments: message.fragments.saturating_add(1),
                 ..message
             },
@@ -221,32 +246,35 @@ impl FrameReader {
             return Err(Fault::TooMany(self.bounds.fragments));
         }
         self.message = Some(message);
-        Ok(())
+        Ok(starts)
     }
 
-    /// Takes payload of the frame being read; `skip` bytes of header stand before it.
+    /// Takes payload of the frame being read; `skip` bytes of its header stand before that.
     fn payload<'a>(
         &mut self,
-        header: Header,
-        done: u64,
+        frame: Open,
+        starts_message: bool,
         skip: usize,
         carried: Vec<u8>,
         bytes: &mut &'a [u8],
     ) -> Result<Event<'a>, Fault> {
-        let here = (header.payload - done).min((bytes.len() - skip) as u64) as usize;
+        let here = frame.left.min((bytes.len() - skip) as u64) as usize;
         let (raw, later) = bytes.split_at(skip + here);
         *bytes = later;
         let text = self.message.is_some_and(|message| message.text);
-        let ends_frame = done + here as u64 == header.payload;
-        let ends_message = ends_frame && header.fin;
-        if text && !self.check_text(&raw[skip..], &header, done, ends_message) {
+        let ends_frame = here as u64 == frame.left;
+        let ends_message = ends_frame && frame.fin;
+        if text && !self.check_text(&raw[skip..], &frame, ends_message) {
             return Err(Fault::NotUtf8);
         }
-        self.frame = (!ends_frame).then_some((header, done + here as u64));
+        self.frame = (!ends_frame).then_some(Open {
+            left: frame.left - here as u64,
+            phase: ((usize::from(frame.phase) + here) % 4) as u8,
+            ..frame
+        });
         if ends_message {
             self.message = None;
         }
-        let starts_message = header.opcode != Opcode::Continuation && done == 0 && (skip > 0 || !carried.is_empty());
         Ok(Event::Data(Piece {
             carried,
             raw,
@@ -257,13 +285,13 @@ impl FrameReader {
         }))
     }
 
-    fn check_text(&mut self, payload: &[u8], header: &Header, done: u64, last: bool) -> bool {
-        let valid = match header.mask {
+    fn check_text(&mut self, payload: &[u8], frame: &Open, last: bool) -> bool {
+        let valid = match frame.mask {
             None => self.utf8.push(payload, last),
             Some(mask) => CLEAR.with_borrow_mut(|clear| {
                 clear.clear();
                 clear.extend_from_slice(payload);
-                frame::apply_mask(clear, mask, (done % 4) as usize);
+                frame::apply_mask(clear, mask, frame.phase.into());
                 self.utf8.push(clear, last)
             }),
         };
@@ -275,7 +303,7 @@ impl FrameReader {
 }
 
 fn control(header: &Header, whole: &[u8]) -> Event<'static> {
-    let payload = &whole[header.size..];
+    let payload = &whole[header.size()..];
     let mut control = Control {
         bytes: [0; MAX_CONTROL],
         length: payload.len(),

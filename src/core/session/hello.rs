@@ -76,14 +76,18 @@ impl Session {
             Hello::Wanted => {}
             Hello::Refused(record) => self.log.unpin(record.challenge.len()),
             Hello::Sent(_) | Hello::Stands(_) => {
-                self.counts.absorbed += 1;
+                self.counts.get_or_insert_default().absorbed += 1;
                 return HelloFate::Absorb;
             }
         }
         let mut record = Box::<Record>::default();
         let (oldest, before) = (self.log.base(), self.log.boundary());
         // what came behind a hello that was refused is no challenge
-        let challenged = *self.challenged.get_or_insert(before.offset);
+        let challenged = *self
+            .kept
+            .get_or_insert_default()
+            .challenged
+            .get_or_insert(before.offset);
         if oldest.offset < challenged {
             self.log.copy(oldest.offset, challenged, &mut record.challenge);
         }

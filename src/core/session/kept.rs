@@ -12,13 +12,15 @@ use crate::core::requests::Requests;
 /// Most kinds of full state of which the newest is known.
 const MAX_KINDS: usize = 64;
 
-/// What a profile's rules brought about; a session without any owns none of it.
+/// What a profile's rules brought about, and the first hello; a session without any owns none of it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kept {
     pub(super) prompts: Prompts,
     pub(super) requests: Requests,
     /// Where the newest turn starts.
     pub(super) turn: Option<Mark>,
+    /// Offset before which the server spoke before any hello was said.
+    pub(super) challenged: Option<u64>,
     /// Echoes that wait for the message being received to be whole; whole frames.
     pub(super) echoes: Vec<Vec<u8>>,
     /// Where the newest full state of each kind starts.
@@ -68,7 +70,7 @@ impl Session {
                 self.remove(prompt.mark);
                 self.regrace(now);
             }
-            Answer::Late => self.counts.late_answers += 1,
+            Answer::Late => self.counts.get_or_insert_default().late_answers += 1,
             Answer::Unknown => {}
         }
         answer
@@ -104,7 +106,9 @@ impl Session {
         let own = id
             .zip(self.kept.as_mut())
             .and_then(|(id, kept)| kept.requests.answered(id));
-        self.counts.stray_answers += u64::from(own.is_none());
+        if own.is_none() {
+            self.counts.get_or_insert_default().stray_answers += 1;
+        }
         own
     }
 

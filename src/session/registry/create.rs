@@ -90,7 +90,8 @@ pub(super) async fn create(entry: Dialing, route: Arc<Route>, admitted: Admitted
             waiter,
             inherited: false,
         };
-        let offer = dial.waiter.offer.clone();
+        // nobody needs it again: whoever takes this one's place has an own
+        let offer = std::mem::take(&mut dial.waiter.offer);
         let target = offer.uri().clone();
         let dialed = tokio::select! {
             dialed = dial::upgrade(&route.upstream, &inner.roots, offer.into_parts().0, &inner.tracker) => dialed,

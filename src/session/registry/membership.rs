@@ -59,7 +59,7 @@ impl Membership {
         let Some((index, value)) = chosen else {
             return Naming::Kept;
         };
-        let key = Arc::new(self.key.with_value(index, value.into_bytes()));
+        let key = Arc::new(self.key.with_value(index, value.as_bytes()));
         if key == self.key {
             return Naming::Kept;
         }

@@ -11,7 +11,7 @@ use crate::session::mailbox::Mailbox;
 impl Sessions {
     /// A place under a name of its own, for a session of this route.
     pub(in crate::session) fn rehearsed(&self, route: &Route) -> Membership {
-        let values = vec![Vec::new(); route.key.len()];
+        let values = route.key.iter().map(|_| &[][..]);
         let key = Arc::new(Key::new(Arc::clone(&route.path.text), Owner::Bearer, values));
         Membership {
             id: key.id(),

@@ -55,11 +55,9 @@ pub(super) struct SessionTask {
     route: Arc<Route>,
     membership: Membership,
     upstream: Option<Upstream>,
-    page: Option<Page>,
+    page: Option<Box<Page>>,
     /// The browser whose page was attached last.
     browser: Option<Arc<Browser>>,
-    /// How many whole messages upstream has sent, those that were dropped included.
-    upstream_messages: u64,
     timer: Option<Pin<Box<Sleep>>>,
     // boxed, for sessions without a profile have nothing of it
     told: Option<Box<Told>>,
@@ -77,6 +75,8 @@ struct Told {
     answer_rule: Option<usize>,
     /// The id upstream of the hello, where it has one.
     hello_id: Option<u64>,
+    /// How many whole messages upstream has sent, those that were dropped included.
+    upstream_messages: u64,
     /// The rule of the message that was looked at last.
     judged: Option<usize>,
     /// The rules of what was said upstream once, and is not said again.
@@ -103,7 +103,6 @@ impl SessionTask {
             upstream: Some(upstream),
             page: None,
             browser: None,
-            upstream_messages: 0,
             timer: None,
             told: None,
             over: false,
@@ -217,9 +216,10 @@ impl SessionTask {
                 }
                 self.browser = browser;
                 self.membership.mailbox.set_attached(true);
-                let mut page = Page::new(socket, it.epoch, unread, bounds(&self.route));
+                let mut page = Page::new(socket, it.epoch, bounds(&self.route));
                 page.hello_answered = it.cause.is_some();
-                self.page = Some(page);
+                self.page = Some(Box::new(page));
+                self.page_bytes(&unread, now);
             }
             Admission::Refused(head, close) => {
                 tracing::info!(session = %self.membership.id, code = close.code, reason = %close.reason, "attach refused");

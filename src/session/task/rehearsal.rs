@@ -234,7 +234,7 @@ impl Rehearsal {
     fn translated(&self, kind: Kind, payload: &[u8]) -> Option<Vec<u8>> {
         let message = Message {
             kind,
-            number: self.task.upstream_messages + 1,
+            number: self.task.told.as_ref().map_or(0, |told| told.upstream_messages) + 1,
             ..Message::text(payload)
         };
         let rule = self

@@ -11,8 +11,9 @@ use crate::profile::{self, Kind, Role, Rule, Side, State};
 impl SessionTask {
     /// A message of the server is complete and not yet committed; whether it goes into the log.
     pub(super) fn server_message(&mut self, now: Instant) -> bool {
-        self.upstream_messages += 1;
-        let (log, state) = (self.core.log(), self.state());
+        let (state, log) = (self.state(), self.core.log());
+        let told = self.told.get_or_insert_default();
+        told.upstream_messages += 1;
         let start = log.boundary().offset;
         let (beginning, whole, opcode) = log.beginning(start);
         let looked_at = profile::Message {
@@ -21,7 +22,7 @@ impl SessionTask {
             } else {
                 Kind::Binary
             },
-            number: self.upstream_messages,
+            number: told.upstream_messages,
             payload: beginning,
             whole,
         };
@@ -37,7 +38,6 @@ impl SessionTask {
             route.profile.rule_for(Side::Server, &looked_at, state)
         });
         let Ok(Some(mut rule)) = rule else { return true };
-        let told = self.told.get_or_insert_default();
         told.judged = Some(rule.number);
         if rule.needs_text() && text.is_empty() {
             log.payload(start, &mut text);
