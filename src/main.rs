@@ -3,6 +3,7 @@
 mod cli;
 
 use std::io::{IsTerminal, Write};
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -231,7 +232,7 @@ async fn run(config: Config, tls: Tls, recorder: Option<Recorder>) -> Result<(),
     Ok(())
 }
 
-fn serve(serving: impl Future<Output = Result<(), Unavailable>>) -> ExitCode {
+fn serve(serving: impl Future<Output = Result<(), Unavailable>> + Send + 'static) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -239,7 +240,9 @@ fn serve(serving: impl Future<Output = Result<(), Unavailable>>) -> ExitCode {
             return SOFTWARE.into();
         }
     };
-    match runtime.block_on(serving) {
+    // in a task, for this thread is none of the runtime's own: what it accepts would be handed to another each time
+    let served = runtime.block_on(runtime.spawn(serving));
+    match served.unwrap_or_else(|error| resume_unwind(error.into_panic())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Unavailable { field, value, reason }) => {
             eprintln!("{field} = {value:?}: {reason}");

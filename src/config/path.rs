@@ -1,6 +1,7 @@
 //! Path patterns of routes.
 
 use std::fmt;
+use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 
@@ -11,7 +12,7 @@ pub type Captures = Vec<(String, String)>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPattern {
     /// As written; it names the route in logs and keys.
-    pub text: String,
+    pub text: Arc<str>,
     /// Its segments, in order.
     segments: Vec<Segment>,
 }
@@ -31,7 +32,7 @@ impl PathPattern {
     #[must_use]
     pub fn any() -> Self {
         Self {
-            text: "/{*rest}".to_owned(),
+            text: "/{*rest}".into(),
             segments: vec![Segment::Rest("rest".to_owned())],
         }
     }
@@ -60,7 +61,7 @@ impl PathPattern {
             segments.push(segment);
         }
         Ok(Self {
-            text: text.to_owned(),
+            text: text.into(),
             segments,
         })
     }

@@ -10,21 +10,19 @@ const EVERY: Duration = Duration::from_secs(1);
 /// What one attachment's browser has acknowledged.
 #[derive(Debug, Clone)]
 pub struct Acks {
-    epoch: u64,
     acknowledged: Mark,
-    /// What the ping that is under way would acknowledge.
-    outstanding: Option<Mark>,
+    /// What the ping that is under way would acknowledge; where none is, what is acknowledged.
+    outstanding: Mark,
     last_ping: Instant,
 }
 
 impl Acks {
     /// Nothing acknowledged beyond `start`, where the attachment's replay begins; the first ping is due one period
     /// after `now`.
-    pub fn new(epoch: u64, start: Mark, now: Instant) -> Self {
+    pub fn new(start: Mark, now: Instant) -> Self {
         Self {
-            epoch,
             acknowledged: start,
-            outstanding: None,
+            outstanding: start,
             last_ping: now,
         }
     }
@@ -34,41 +32,44 @@ impl Acks {
         self.acknowledged
     }
 
+    fn is_outstanding(&self) -> bool {
+        self.outstanding != self.acknowledged
+    }
+
     /// Whether a ping may be sent now.
     pub fn rested(&self, now: Instant) -> bool {
-        self.outstanding.is_none() && now >= self.last_ping + EVERY
+        !self.is_outstanding() && now >= self.last_ping + EVERY
     }
 
     /// The payload of a ping that is due now, behind all messages up to `sent`.
-    pub fn ping(&mut self, now: Instant, sent: Mark) -> Option<[u8; 16]> {
+    pub fn ping(&mut self, now: Instant, epoch: u64, sent: Mark) -> Option<[u8; 16]> {
         if self.due(sent).is_none_or(|due| now < due) {
             return None;
         }
-        self.outstanding = Some(sent);
+        self.outstanding = sent;
         self.last_ping = now;
-        Some(self.payload(sent))
+        Some(payload_of(epoch, sent))
     }
 
     /// When the next ping is due, if messages up to `sent` are not yet acknowledged; it may be in the past.
     pub fn due(&self, sent: Mark) -> Option<Instant> {
-        let wanted = self.outstanding.is_none() && sent.offset > self.acknowledged.offset;
+        let wanted = !self.is_outstanding() && sent.offset > self.acknowledged.offset;
         wanted.then(|| self.last_ping + EVERY)
     }
 
     /// A pong came; any other payload than that of the ping under way is not ours and changes nothing.
-    pub fn pong(&mut self, payload: &[u8]) {
-        if let Some(mark) = self.outstanding.filter(|mark| self.payload(*mark) == payload) {
-            self.acknowledged = mark;
-            self.outstanding = None;
+    pub fn pong(&mut self, epoch: u64, payload: &[u8]) {
+        if self.is_outstanding() && payload_of(epoch, self.outstanding) == payload {
+            self.acknowledged = self.outstanding;
         }
     }
+}
 
-    fn payload(&self, mark: Mark) -> [u8; 16] {
-        let mut payload = [0; 16];
-        payload[..8].copy_from_slice(&self.epoch.to_be_bytes());
-        payload[8..].copy_from_slice(&mark.offset.to_be_bytes());
-        payload
-    }
+fn payload_of(epoch: u64, mark: Mark) -> [u8; 16] {
+    let mut payload = [0; 16];
+    payload[..8].copy_from_slice(&epoch.to_be_bytes());
+    payload[8..].copy_from_slice(&mark.offset.to_be_bytes());
+    payload
 }
 
 #[cfg(test)]
@@ -82,18 +83,18 @@ mod tests {
             offset,
             position: offset,
         };
-        let mut acks = Acks::new(7, mark(0), start);
+        let mut acks = Acks::new(mark(0), start);
         assert_eq!(acks.due(mark(0)), None, "nothing to acknowledge");
-        assert_eq!(acks.ping(start, mark(5)), None, "too early");
+        assert_eq!(acks.ping(start, 7, mark(5)), None, "too early");
         let later = start + EVERY;
-        let payload = acks.ping(later, mark(5)).unwrap();
-        assert_eq!(acks.ping(later + EVERY, mark(9)), None, "one is outstanding");
-        acks.pong(b"somebody else's");
+        let payload = acks.ping(later, 7, mark(5)).unwrap();
+        assert_eq!(acks.ping(later + EVERY, 7, mark(9)), None, "one is outstanding");
+        acks.pong(7, b"somebody else's");
         assert_eq!(acks.acknowledged(), mark(0));
-        acks.pong(&payload);
+        acks.pong(7, &payload);
         assert_eq!(acks.acknowledged(), mark(5));
         assert_eq!(acks.due(mark(9)), Some(later + EVERY));
-        acks.pong(&payload);
+        acks.pong(7, &payload);
         assert_eq!(acks.acknowledged(), mark(5), "a repeat is harmless");
     }
 }

@@ -36,44 +36,22 @@ pub enum Due {
     PagePing,
 }
 
-/// When something is due next; `None` fields are off.
+/// When something of an attachment is due next; `None` fields are off.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Deadlines {
     pub(super) stall: Option<Instant>,
     pub(super) client_message: Option<Instant>,
-    pub(super) echo: Option<Instant>,
-    pub(super) judge: Option<Instant>,
-    pub(super) grace: Option<Instant>,
-    pub(super) ping_upstream: Option<Instant>,
     pub(super) ping_page: Option<Instant>,
 }
 
 impl Deadlines {
     pub(super) fn next(&self) -> Option<Instant> {
-        [
-            self.stall,
-            self.client_message,
-            self.echo,
-            self.judge,
-            self.grace,
-            self.ping_upstream,
-            self.ping_page,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let all = [self.stall, self.client_message, self.ping_page];
+        all.into_iter().flatten().min()
     }
+}
 
-    /// Those of an attachment are off.
-    pub(super) fn detached(&mut self) {
-        self.stall = None;
-        self.client_message = None;
-        self.echo = None;
-        self.ping_page = None;
-    }
-
-    /// Takes a deadline that has come.
-    pub(super) fn take(field: &mut Option<Instant>, now: Instant) -> bool {
-        field.take_if(|at| *at <= now).is_some()
-    }
+/// Takes a deadline that has come.
+pub(super) fn take(field: &mut Option<Instant>, now: Instant) -> bool {
+    field.take_if(|at| *at <= now).is_some()
 }

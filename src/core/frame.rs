@@ -49,15 +49,20 @@ pub struct Header {
     /// Masking key of a client's frame.
     pub mask: Option<[u8; 4]>,
     /// Length of the header itself, in bytes.
-    pub size: usize,
+    size: u8,
     /// Length of the payload, in bytes.
     pub payload: u64,
 }
 
 impl Header {
+    /// Length of the header itself, in bytes.
+    pub fn size(&self) -> usize {
+        self.size.into()
+    }
+
     /// Header and payload together, in bytes.
     pub fn total(&self) -> u64 {
-        self.size as u64 + self.payload
+        u64::from(self.size) + self.payload
     }
 }
 
@@ -145,7 +150,8 @@ pub fn parse(bytes: &[u8], from: Sender) -> Result<Option<Header>, Malformed> {
         fin,
         opcode,
         mask,
-        size,
+        // at most MAX_HEADER
+        size: size as u8,
         payload,
     }))
 }
@@ -201,12 +207,12 @@ mod tests {
             let from = if mask.is_some() { Sender::Client } else { Sender::Server };
             for cut in 0..MAX_HEADER.min(out.len()) {
                 if let Some(header) = parse(&out[..cut], from).unwrap() {
-                    prop_assert!(header.size <= cut);
+                    prop_assert!(header.size() <= cut);
                 }
             }
             let header = parse(&out, from).unwrap().unwrap();
             prop_assert_eq!(header.total(), out.len() as u64);
-            let mut body = out[header.size..].to_vec();
+            let mut body = out[header.size()..].to_vec();
             if let Some(mask) = header.mask {
                 // in two pieces, the second with its own phase
                 let cut = body.len() / 3;

@@ -56,8 +56,8 @@ pub struct Log {
     pinned: usize,
     /// Messages removed from behind `base`.
     removed: u64,
-    /// A dropped slab's memory, the next one's if it fits.
-    spare: Option<Vec<u8>>,
+    /// The memory of a dropped slab that was full, the next one's if it fits.
+    spare: Option<Box<[u8]>>,
 }
 
 /// Bytes from offset `start`; full when length reaches capacity.
@@ -126,7 +126,7 @@ impl Log {
 
     /// Bytes that the log holds on to, a spare slab included.
     pub fn allocated(&self) -> usize {
-        self.allocated + self.spare.as_ref().map_or(0, Vec::capacity)
+        self.allocated + self.spare.as_ref().map_or(0, |spare| spare.len())
     }
 
     /// How many bytes may be received without evicting what a reader at `cursor` has yet to get.
@@ -318,12 +318,23 @@ impl Log {
         // a slab is dropped as a whole: of a small log it is a small part
         let most = (self.bounds.bytes / 8).next_power_of_two().clamp(least, most);
         let retained = (self.tail - self.base.offset) as usize;
-        let size = wanted.max(retained / 8).next_power_of_two().clamp(least, most);
+        // a message that is much of the log has one of its own; others share those of few sizes, for a spare one to fit
+        let shared = retained / 8;
+        let shared = shared.next_multiple_of(shared.next_power_of_two().max(16) / 16);
+        let size = wanted.max(shared).clamp(least, most);
         let bytes = match self.spare.take() {
-            Some(spare) if spare.capacity() == size => spare,
+            Some(spare) if spare.len() == size => {
+                let mut spare = spare.into_vec();
+                spare.clear();
+                spare
+            }
             _ => Vec::with_capacity(size),
         };
         self.allocated += bytes.capacity();
+        if self.slabs.is_empty() {
+            // most sessions never have a second one
+            self.slabs.reserve_exact(1);
+        }
         let end = self.slabs.back().map_or(self.base.offset, Slab::end);
         self.slabs.push_back(Slab {
             start: self.tail,
@@ -334,10 +345,10 @@ impl Log {
 
     fn drop_slabs(&mut self) {
         while self.slabs.front().is_some_and(|slab| slab.end() <= self.base.offset) {
-            if let Some(mut slab) = self.slabs.pop_front() {
+            if let Some(slab) = self.slabs.pop_front() {
                 self.allocated -= slab.bytes.capacity();
-                slab.bytes.clear();
-                self.spare = Some(slab.bytes);
+                let full = slab.bytes.len() == slab.bytes.capacity();
+                self.spare = full.then(|| slab.bytes.into_boxed_slice());
             }
         }
     }

@@ -59,7 +59,7 @@ impl Newcomer {
                 return Err(body::text(StatusCode::BAD_REQUEST, format!("{missing}\n")));
             }
         };
-        let opened = self.open_session(&key).await.map_err(|error| refused(&self, error))?;
+        let mut opened = self.open_session(&key).await.map_err(|error| refused(&self, error))?;
         // also one that created it: the head that was dialled with may be another's, who left
         if let Some(protocol) = &opened.protocol
             && !tokens(&self.head.headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|it| it.as_bytes() == protocol)
@@ -72,7 +72,7 @@ impl Newcomer {
                 "the session speaks another subprotocol\n",
             ));
         }
-        let answer = accepted(accept, &opened);
+        let answer = accepted(accept, &mut opened);
         let tracker = self.shared.tracker.clone();
         tracker.spawn(async move {
             if let Some(attach) = self.attach(upgraded).await {
@@ -82,11 +82,11 @@ impl Newcomer {
         Ok(answer)
     }
 
-    pub(super) async fn open_session(&self, key: &Key) -> Result<Opened, OpenError> {
+    pub(super) async fn open_session(&self, key: &Arc<Key>) -> Result<Opened, OpenError> {
         let sessions = &self.shared.sessions;
         let client = bounded(self.address);
         let opened = sessions
-            .open(key, &self.owner, client, &self.route, self.offer.clone())
+            .open(key, &self.owner, client, &self.route, || self.offer.clone())
             .await;
         if let Err(OpenError::Foreign) = opened {
             self.shared.metrics.refused(Rule::Foreign);
@@ -97,13 +97,20 @@ impl Newcomer {
     }
 
     /// Brings the socket to the session's task, and to another's if that one ends meanwhile.
-    pub(super) async fn deliver(self, key: Key, mut opened: Opened, mut attach: Box<Attach>, mut said_hello: bool) {
+    pub(super) async fn deliver(
+        &self,
+        key: Arc<Key>,
+        mut opened: Opened,
+        mut attach: Box<Attach>,
+        mut said_hello: bool,
+    ) {
         let protocol = opened.protocol.clone();
-        attach.key = Some(key.clone());
+        attach.key = Some(Arc::clone(&key));
         loop {
             let pending = !said_hello && opened.created.is_none() && self.route.profile.has(Role::Hello);
             let heard = if pending {
-                self.unless_stopping(self.hello(&opened, &mut attach)).await
+                // boxed, for most routes have none, and it would be the larger part of this
+                Box::pin(self.unless_stopping(self.hello(&opened, &mut attach))).await
             } else {
                 Ok(Heard::Hello)
             };
@@ -119,7 +126,7 @@ impl Newcomer {
                 Ok(Heard::SessionEnded) => {}
                 Err(close) => return self.turn_away(*attach, &close),
             }
-            opened = match self.open_session(&key).await {
+            opened = match Box::pin(self.open_session(&key)).await {
                 Ok(opened) if opened.protocol == protocol => opened,
                 // the 101 has named another
                 Ok(_) => return self.turn_away(*attach, &restart()),
@@ -137,7 +144,7 @@ impl Newcomer {
             .unwrap_or_else(|| Err(restart()))
     }
 
-    pub(super) fn key(&self, first: Option<&[u8]>) -> Result<Key, MissingKey> {
+    pub(super) fn key(&self, first: Option<&[u8]>) -> Result<Arc<Key>, MissingKey> {
         let request = KeyRequest {
             captures: &self.captures,
             uri: &self.head.uri,
@@ -148,13 +155,13 @@ impl Newcomer {
         let values = key::values(&self.route, &request)?;
         // a key that is not known yet, or never, is nobody else's
         let alone = self.route.key.is_empty() || values.iter().any(Option::is_none);
-        let values = values.into_iter().map(Option::unwrap_or_default).collect();
+        let values = values.iter().map(|value| value.as_deref().unwrap_or_default());
         let owner = match self.route.foreign {
             Foreign::Separate => self.owner.clone(),
             Foreign::Refuse => Owner::Anyone,
         };
-        let key = Key::new(self.route.path.text.as_str().into(), owner, values);
-        Ok(if alone { key.alone() } else { key })
+        let key = Key::new(Arc::clone(&self.route.path.text), owner, values);
+        Ok(Arc::new(if alone { key.alone() } else { key }))
     }
 
     /// The socket, once the 101 is written or kept.

@@ -52,7 +52,7 @@ pub(super) async fn owner(
         bound.add(&value);
     }
     if !bound.is_empty() {
-        return Ok(Owner::Bound(bound));
+        return Ok(Owner::Bound(Box::new(bound)));
     }
     Ok(match (class, browser) {
         (OriginClass::Same, Some(id)) if route.bind.is_empty() => Owner::Browser(*id.as_bytes()),

@@ -103,13 +103,13 @@ pub(super) async fn answer(
 }
 
 /// The 101 of a page that came to `opened`.
-pub(super) fn accepted(accept: &str, opened: &Opened) -> Response<Body> {
-    let Some(creation) = &opened.created else {
+pub(super) fn accepted(accept: &str, opened: &mut Opened) -> Response<Body> {
+    let Some(creation) = &mut opened.created else {
         return switching(accept, opened.protocol.clone());
     };
     // the creator gets what upstream said, its cookies included
     let mut answer = switching(accept, None);
-    let mut theirs = creation.head.headers.clone();
+    let mut theirs = std::mem::take(&mut creation.head.headers);
     headers::forward_response(&mut theirs);
     theirs.extend(std::mem::take(answer.headers_mut()));
     *answer.headers_mut() = theirs;

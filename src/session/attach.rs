@@ -31,7 +31,7 @@ pub struct Attach {
     /// The browser that it comes from, if that is known.
     pub browser: Option<Arc<Browser>>,
     /// The name of the session that it came for.
-    pub key: Option<Key>,
+    pub key: Option<Arc<Key>>,
     /// Who said its hello, where that is proved.
     pub proof: Option<Proof>,
     /// The id of the hello that it has said, as it stands there.

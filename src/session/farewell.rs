@@ -3,12 +3,16 @@
 //! A socket that is closed with unread bytes sends a reset, and a reset can destroy the close frame just written; so the
 //! socket is read until the peer closes too, for a bounded time.
 
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::scratch;
 use crate::transport::socket::Socket;
 
 /// A peer has this long to take the last bytes; one that does not is reset.
@@ -38,8 +42,19 @@ fn let_go(tracker: &TaskTracker, mut socket: Socket, bytes: Vec<u8>, linger: Dur
             socket.reset();
             return;
         }
-        let mut ignored = [0; 1024];
-        let drained = async { while matches!(socket.read(&mut ignored).await, Ok(1..)) {} };
+        let drained = async { while matches!(ignore_some(&mut socket).await, Ok(1..)) {} };
         let _ = timeout(linger, drained).await;
     });
+}
+
+/// Reads once; returns how many bytes there were.
+async fn ignore_some(socket: &mut Socket) -> io::Result<usize> {
+    poll_fn(|cx| {
+        scratch::with(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            let read = Pin::new(&mut *socket).poll_read(cx, &mut buffer);
+            read.map_ok(|()| buffer.filled().len())
+        })
+    })
+    .await
 }

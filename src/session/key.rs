@@ -18,8 +18,8 @@ pub enum Owner {
     Browser([u8; 16]),
     /// Whoever knows the key: clients that are not browsers.
     Bearer,
-    /// Whoever shows all that the route binds sessions to.
-    Bound(Bound),
+    /// Whoever shows all that the route binds sessions to; boxed, for it is larger than the others and rarer.
+    Bound(Box<Bound>),
     /// No owner's, but a namespace: of a route that refuses whoever names another's session.
     Anyone,
 }
@@ -52,7 +52,7 @@ impl Owner {
     pub fn signed(self, signer: Signer) -> Self {
         let mut bound = match self {
             Self::Bound(bound) => bound,
-            Self::Browser(_) | Self::Bearer | Self::Anyone => Bound::default(),
+            Self::Browser(_) | Self::Bearer | Self::Anyone => Box::default(),
         };
         bound.signer = Some(signer);
         Self::Bound(bound)
@@ -70,7 +70,7 @@ impl fmt::Debug for Owner {
     }
 }
 
-/// The registry's key; its parts are compared one by one, so no two lists of values meet. Secret: `Debug` shows its
+/// The registry's key. Secret: `Debug` shows its
 /// hash.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -78,8 +78,8 @@ pub struct Key {
     pub route: Arc<str>,
     /// In whose namespace.
     pub owner: Owner,
-    /// The decoded value of every key part, in order.
-    pub values: Vec<Vec<u8>>,
+    /// The decoded value of every key part, in order, each behind its length.
+    values: Box<[u8]>,
     /// Not 0 for a session that nobody can name (yet): it is its own.
     alone: u64,
 }
@@ -92,11 +92,11 @@ impl fmt::Debug for Key {
 
 impl Key {
     /// A key that others can name.
-    pub fn new(route: Arc<str>, owner: Owner, values: Vec<Vec<u8>>) -> Self {
+    pub fn new<'a>(route: Arc<str>, owner: Owner, values: impl IntoIterator<Item = &'a [u8]>) -> Self {
         Self {
             route,
             owner,
-            values,
+            values: encoded(values),
             alone: 0,
         }
     }
@@ -116,15 +116,21 @@ impl Key {
     }
 
     /// The key with the value of part `index` as the server chose it; others can name it.
-    pub fn with_value(&self, index: usize, value: Vec<u8>) -> Self {
-        let mut key = Self {
-            alone: 0,
-            ..self.clone()
-        };
-        if let Some(slot) = key.values.get_mut(index) {
-            *slot = value;
-        }
-        key
+    pub fn with_value(&self, index: usize, value: &[u8]) -> Self {
+        let values = self.values().enumerate();
+        let values = values.map(|(at, known)| if at == index { value } else { known });
+        Self::new(Arc::clone(&self.route), self.owner.clone(), values)
+    }
+
+    /// The decoded value of every key part, in order.
+    pub fn values(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &*self.values;
+        std::iter::from_fn(move || {
+            let (length, behind) = rest.split_first_chunk()?;
+            let (value, later) = behind.split_at(usize::from_le_bytes(*length));
+            rest = later;
+            Some(value)
+        })
     }
 
     /// What stands for the key in logs.
@@ -132,6 +138,16 @@ impl Key {
         static SEED: OnceLock<RandomState> = OnceLock::new();
         SessionId(SEED.get_or_init(RandomState::new).hash_one(self) as u32)
     }
+}
+
+/// In one piece, each behind its length: so no two lists of values are alike.
+fn encoded<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Box<[u8]> {
+    let mut all = Vec::new();
+    for value in values {
+        all.extend_from_slice(&value.len().to_le_bytes());
+        all.extend_from_slice(value);
+    }
+    all.into()
 }
 
 /// A session in logs: a short hash of its key, with a secret of this process, so that keys do not reach logs.

@@ -33,16 +33,16 @@ pub struct Mailbox {
     /// Whose session it is.
     owner: Owner,
     /// The subprotocol that the session speaks.
-    protocol: Option<HeaderValue>,
+    protocol: Option<Box<HeaderValue>>,
     attached: AtomicBool,
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
-    mail: Vec<Mail>,
+    /// `None` once the task has ended.
+    mail: Option<Vec<Mail>>,
     waker: Option<Waker>,
-    closed: bool,
 }
 
 impl Mailbox {
@@ -50,9 +50,12 @@ impl Mailbox {
     pub(super) fn new(owner: Owner, protocol: Option<HeaderValue>) -> Self {
         Self {
             owner,
-            protocol,
+            protocol: protocol.map(Box::new),
             attached: AtomicBool::new(false),
-            inner: Mutex::default(),
+            inner: Mutex::new(Inner {
+                mail: Some(Vec::new()),
+                waker: None,
+            }),
         }
     }
 
@@ -63,7 +66,7 @@ impl Mailbox {
 
     /// The subprotocol that the session speaks.
     pub fn protocol(&self) -> Option<HeaderValue> {
-        self.protocol.clone()
+        self.protocol.as_deref().cloned()
     }
 
     /// Whether a page is attached, as far as the session's task has said; it tells others, and decides nothing.
@@ -80,10 +83,10 @@ impl Mailbox {
     pub fn post(&self, mail: Mail) -> Result<(), Mail> {
         let waker = {
             let mut inner = self.lock();
-            if inner.closed {
+            let Some(left) = &mut inner.mail else {
                 return Err(mail);
-            }
-            inner.mail.push(mail);
+            };
+            left.push(mail);
             inner.waker.take()
         };
         // woken after unlocking, so that the task does not meet the lock
@@ -93,21 +96,20 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Takes what is there; if that is nothing, the next message wakes `waker`.
+    /// Takes what is there; the next message wakes `waker`.
     pub(super) fn take(&self, waker: &Waker) -> Vec<Mail> {
         let mut inner = self.lock();
-        if inner.mail.is_empty() && !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+        if !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             inner.waker = Some(waker.clone());
         }
-        std::mem::take(&mut inner.mail)
+        inner.mail.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Takes what is left; from here on messages come back to their senders.
     pub(super) fn close(&self) -> Vec<Mail> {
         let mut inner = self.lock();
-        inner.closed = true;
         inner.waker = None;
-        std::mem::take(&mut inner.mail)
+        inner.mail.take().unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

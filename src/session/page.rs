@@ -17,10 +17,6 @@ pub(super) struct Page {
     pub(super) socket: Socket,
     pub(super) epoch: u64,
     pub(super) reader: FrameReader,
-    /// Bytes read before it was attached; they come before what the socket has.
-    unread: Vec<u8>,
-    /// How many of them were taken.
-    taken: usize,
     /// The frames of a message that is not complete, control frames taken out.
     held: Vec<u8>,
     /// How many whole messages it has sent.
@@ -51,14 +47,12 @@ impl std::ops::Deref for Message<'_> {
 }
 
 impl Page {
-    pub(super) fn new(socket: Socket, epoch: u64, unread: Vec<u8>, bounds: Bounds) -> Self {
+    pub(super) fn new(socket: Socket, epoch: u64, bounds: Bounds) -> Self {
         let reader = FrameReader::new(Sender::Client, bounds);
         Self {
             socket,
             epoch,
             reader,
-            unread,
-            taken: 0,
             held: Vec::new(),
             messages: 0,
             hello_answered: false,
@@ -66,28 +60,25 @@ impl Page {
         }
     }
 
-    /// Bytes that it holds: of a message that is not whole, and those read before it was attached.
+    /// Bytes that it holds of a message that is not whole.
     pub(super) fn held(&self) -> usize {
-        self.held.capacity() + self.unread.capacity()
+        self.held.capacity()
     }
 
     /// Takes a piece of a message; returns the message once it is whole.
     pub(super) fn collect<'a>(&mut self, piece: &Piece<'a>) -> Option<Message<'a>> {
-        if piece.starts_message && piece.ends_message && piece.carried.1 == 0 {
+        if piece.starts_message && piece.ends_message && piece.carried.is_empty() {
             return Some(Message::Here(piece.raw));
         }
-        self.held.extend_from_slice(&piece.carried.0[..piece.carried.1]);
+        self.held.extend_from_slice(&piece.carried);
         self.held.extend_from_slice(piece.raw);
         piece
             .ends_message
             .then(|| Message::Held(std::mem::take(&mut self.held)))
     }
 
-    /// Reads once into `buffer`, first what was read before; `None` when there is nothing yet.
+    /// Reads once into `buffer`; `None` when there is nothing yet.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        if !self.unread.is_empty() {
-            return Some(Ok(self.take_unread(buffer)));
-        }
         match self.socket.poll_frames(cx, buffer) {
             Poll::Pending => None,
             Poll::Ready(read) => Some(read),
@@ -96,24 +87,10 @@ impl Page {
 
     /// Reads as [`Self::read`] does, but asks the system itself: the runtime may not have heard yet of what came last.
     pub(super) fn read_now(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        if !self.unread.is_empty() {
-            return Some(Ok(self.take_unread(buffer)));
-        }
         match self.socket.read_now(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             read => Some(read),
         }
-    }
-
-    fn take_unread(&mut self, buffer: &mut [u8]) -> usize {
-        let left = &self.unread[self.taken..];
-        let now = left.len().min(buffer.len());
-        buffer[..now].copy_from_slice(&left[..now]);
-        self.taken += now;
-        if self.taken == self.unread.len() {
-            (self.unread, self.taken) = (Vec::new(), 0);
-        }
-        now
     }
 
     /// Writes once; `None` when the socket takes nothing now.
@@ -139,7 +116,7 @@ pub(super) fn beginning(message: &[u8], out: &mut Vec<u8>) -> bool {
     let Ok(Some(header)) = frame::parse(message, Sender::Client) else {
         return false;
     };
-    let frame = &message[header.size..header.total() as usize];
+    let frame = &message[header.size()..header.total() as usize];
     let some = &frame[..frame.len().min(BEGINNING)];
     out.extend_from_slice(some);
     frame::apply_mask(out, header.mask.unwrap_or_default(), 0);
@@ -167,7 +144,7 @@ pub(super) fn payload_of(message: &[u8], sender: Sender, out: &mut Vec<u8>) {
     while let Ok(Some(header)) = frame::parse(rest, sender) {
         let (whole, later) = rest.split_at(header.total() as usize);
         let start = out.len();
-        out.extend_from_slice(&whole[header.size..]);
+        out.extend_from_slice(&whole[header.size()..]);
         frame::apply_mask(&mut out[start..], header.mask.unwrap_or_default(), 0);
         rest = later;
     }

@@ -60,7 +60,7 @@ async fn until<T>(
                 {
                     Event::More => break,
                     Event::Data(piece) => {
-                        message.extend_from_slice(&piece.carried.0[..piece.carried.1]);
+                        message.extend_from_slice(&piece.carried);
                         message.extend_from_slice(piece.raw);
                         if piece.ends_message {
                             let mut text = Vec::new();

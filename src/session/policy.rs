@@ -16,7 +16,7 @@ pub(super) fn policy(route: &Route, key: &Key) -> Policy {
         explicit_id: route
             .key
             .iter()
-            .zip(&key.values)
+            .zip(key.values())
             .any(|(part, value)| names_conversation(part, value)),
         hello: route.profile.has(Role::Hello) || first_is_hello(route),
         hello_answer: route.profile.has(Role::HelloAnswer),

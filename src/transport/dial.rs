@@ -111,7 +111,13 @@ pub async fn upgrade(
 ) -> Result<Upgraded, DialError> {
     let path = head.uri.path_and_query().cloned();
     head.uri = path.map_or_else(Uri::default, Uri::from);
-    let offer = head.headers.clone();
+    // what the answer is to be verified against
+    let mut offer = HeaderMap::new();
+    for name in [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_PROTOCOL] {
+        for value in head.headers.get_all(&name) {
+            offer.append(name.clone(), value.clone());
+        }
+    }
 
     let socket = timeout(CONNECT_TIMEOUT, connect(upstream, roots))
         .await

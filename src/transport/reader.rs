@@ -1,12 +1,12 @@
 //! Frames out of bytes that arrive in any pieces: what is cut where, what is allowed, and whether text is UTF-8.
 //!
-//! The reader owns no buffer but a carry for a header or control frame that straddles two reads; payload passes as it
-//! came over the wire.
+//! The reader owns no buffer but, while there is one, the start of a header or control frame that straddles two reads;
+//! payload passes as it came over the wire.
 
 use std::cell::RefCell;
 
 use crate::core::close;
-use crate::core::frame::{self, Header, MAX_CONTROL, MAX_HEADER, Malformed, Opcode, Sender};
+use crate::core::frame::{self, Header, MAX_CONTROL, Malformed, Opcode, Sender};
 
 use super::utf8::Utf8;
 
@@ -15,11 +15,10 @@ use super::utf8::Utf8;
 pub struct FrameReader {
     from: Sender,
     bounds: Bounds,
-    /// The start of a header or control frame, where it was cut.
-    carry: [u8; MAX_HEADER + MAX_CONTROL],
-    carried: usize,
-    /// The data frame being read, and how much of its payload was.
-    frame: Option<(Header, u64)>,
+    /// The start of a header or control frame, where it was cut; it owns memory only then.
+    carry: Vec<u8>,
+    /// The data frame being read.
+    frame: Option<Open>,
     /// The message being read.
     message: Option<Message>,
     utf8: Utf8,
@@ -40,6 +39,29 @@ struct Message {
     text: bool,
     bytes: u64,
     fragments: u32,
+}
+
+/// A data frame whose header was read.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    /// How much of its payload is yet to come, in bytes.
+    left: u64,
+    mask: Option<[u8; 4]>,
+    /// Which byte of the mask is the next one's.
+    phase: u8,
+    /// It ends its message.
+    fin: bool,
+}
+
+impl Open {
+    fn new(header: &Header) -> Self {
+        Self {
+            left: header.payload,
+            mask: header.mask,
+            phase: 0,
+            fin: header.fin,
+        }
+    }
 }
 
 /// What the next bytes are.
@@ -70,8 +92,8 @@ impl std::ops::Deref for Control {
 /// Part of a data frame as it came over the wire: `carried` and then `raw`.
 #[derive(Debug)]
 pub struct Piece<'a> {
-    /// The frame's header, where it came in an earlier read.
-    pub carried: ([u8; MAX_HEADER], usize),
+    /// The frame's header, where it began in an earlier read.
+    pub carried: Vec<u8>,
     /// Bytes of this read.
     pub raw: &'a [u8],
     /// The piece starts a message.
@@ -126,8 +148,7 @@ impl FrameReader {
         Self {
             from,
             bounds,
-            carry: [0; MAX_HEADER + MAX_CONTROL],
-            carried: 0,
+            carry: Vec::new(),
             frame: None,
             message: None,
             utf8: Utf8::default(),
@@ -136,18 +157,18 @@ impl FrameReader {
 
     /// Whether a message has begun and is not complete.
     pub fn amid_message(&self) -> bool {
-        self.message.is_some() || self.frame.is_some() || self.carried > 0
+        self.message.is_some() || self.frame.is_some() || !self.carry.is_empty()
     }
 
     /// Takes what comes next off the front of `bytes`. After [`Event::More`] `bytes` is empty.
     pub fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Event<'a>, Fault> {
-        if let Some((header, done)) = self.frame {
+        if let Some(frame) = self.frame {
             if bytes.is_empty() {
                 return Ok(Event::More);
             }
-            return self.payload(header, done, 0, ([0; MAX_HEADER], 0), bytes);
+            return self.payload(frame, false, 0, Vec::new(), bytes);
         }
-        if self.carried > 0 {
+        if !self.carry.is_empty() {
             return self.carried_header(bytes);
         }
         match frame::parse(bytes, self.from)? {
@@ -160,8 +181,8 @@ impl FrameReader {
                 Ok(control(&header, whole))
             }
             Some(header) => {
-                self.begin(&header)?;
-                self.payload(header, 0, header.size, ([0; MAX_HEADER], 0), bytes)
+                let starts = self.begin(&header)?;
+                self.payload(Open::new(&header), starts, header.size(), Vec::new(), bytes)
             }
             None => Ok(self.carry_all(bytes)),
         }
@@ -170,49 +191,42 @@ impl FrameReader {
     /// Goes on with a header, or a whole control frame, of which an earlier read had the start.
     fn carried_header<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Event<'a>, Fault> {
         loop {
-            let parsed = frame::parse(&self.carry[..self.carried], self.from)?;
+            let parsed = frame::parse(&self.carry, self.from)?;
             let wanted = match parsed {
                 Some(header) if header.opcode.is_control() => header.total() as usize,
-                Some(header) => header.size,
-                None => self.carried + 1,
+                Some(header) => header.size(),
+                None => self.carry.len() + 1,
             };
-            if self.carried >= wanted {
+            if let Some(header) = parsed.filter(|_| self.carry.len() >= wanted) {
                 // a header is complete, and so is the frame if it is a control frame
-                let Some(header) = parsed else {
-                    unreachable!("nothing was carried that parses to nothing")
-                };
-                let whole = self.carried;
-                self.carried = 0;
+                let carried = std::mem::take(&mut self.carry);
                 if header.opcode.is_control() {
-                    let carry = self.carry;
-                    return Ok(control(&header, &carry[..whole]));
+                    return Ok(control(&header, &carried));
                 }
-                self.begin(&header)?;
-                let mut head = [0; MAX_HEADER];
-                head[..whole].copy_from_slice(&self.carry[..whole]);
-                return self.payload(header, 0, 0, (head, whole), bytes);
+                let starts = self.begin(&header)?;
+                return self.payload(Open::new(&header), starts, 0, carried, bytes);
             }
             let Some((first, rest)) = bytes.split_first() else {
                 return Ok(Event::More);
             };
-            self.carry[self.carried] = *first;
-            self.carried += 1;
+            self.carry.push(*first);
             *bytes = rest;
         }
     }
 
     fn carry_all<'a>(&mut self, bytes: &mut &'a [u8]) -> Event<'a> {
-        self.carry[..bytes.len()].copy_from_slice(bytes);
-        self.carried = bytes.len();
+        self.carry.extend_from_slice(bytes);
         *bytes = &[];
         Event::More
     }
 
-    /// Checks a data frame's header against the message it belongs to, before any of its payload is held.
-    fn begin(&mut self, header: &Header) -> Result<(), Fault> {
+    /// Checks a data frame's header against the message it belongs to, before any of its payload is held; returns
+    /// whether it starts that.
+    fn begin(&mut self, header: &Header) -> Result<bool, Fault> {
+        let starts = self.message.is_none();
         let mut message = match (header.opcode, self.message) {
             (Opcode::Continuation, Some(message)) => Message {
-                bytes: message.bytes + header.size as u64,
+                bytes: message.bytes + header.size() as u64,
                 fragments: message.fragments.saturating_add(1),
                 ..message
             },
@@ -232,32 +246,35 @@ impl FrameReader {
             return Err(Fault::TooMany(self.bounds.fragments));
         }
         self.message = Some(message);
-        Ok(())
+        Ok(starts)
     }
 
-    /// Takes payload of the frame being read; `skip` bytes of header stand before it.
+    /// Takes payload of the frame being read; `skip` bytes of its header stand before that.
     fn payload<'a>(
         &mut self,
-        header: Header,
-        done: u64,
+        frame: Open,
+        starts_message: bool,
         skip: usize,
-        carried: ([u8; MAX_HEADER], usize),
+        carried: Vec<u8>,
         bytes: &mut &'a [u8],
     ) -> Result<Event<'a>, Fault> {
-        let here = (header.payload - done).min((bytes.len() - skip) as u64) as usize;
+        let here = frame.left.min((bytes.len() - skip) as u64) as usize;
         let (raw, later) = bytes.split_at(skip + here);
         *bytes = later;
         let text = self.message.is_some_and(|message| message.text);
-        let ends_frame = done + here as u64 == header.payload;
-        let ends_message = ends_frame && header.fin;
-        if text && !self.check_text(&raw[skip..], &header, done, ends_message) {
+        let ends_frame = here as u64 == frame.left;
+        let ends_message = ends_frame && frame.fin;
+        if text && !self.check_text(&raw[skip..], &frame, ends_message) {
             return Err(Fault::NotUtf8);
         }
-        self.frame = (!ends_frame).then_some((header, done + here as u64));
+        self.frame = (!ends_frame).then_some(Open {
+            left: frame.left - here as u64,
+            phase: ((usize::from(frame.phase) + here) % 4) as u8,
+            ..frame
+        });
         if ends_message {
             self.message = None;
         }
-        let starts_message = header.opcode != Opcode::Continuation && done == 0 && (skip > 0 || carried.1 > 0);
         Ok(Event::Data(Piece {
             carried,
             raw,
@@ -268,13 +285,13 @@ impl FrameReader {
         }))
     }
 
-    fn check_text(&mut self, payload: &[u8], header: &Header, done: u64, last: bool) -> bool {
-        let valid = match header.mask {
+    fn check_text(&mut self, payload: &[u8], frame: &Open, last: bool) -> bool {
+        let valid = match frame.mask {
             None => self.utf8.push(payload, last),
             Some(mask) => CLEAR.with_borrow_mut(|clear| {
                 clear.clear();
                 clear.extend_from_slice(payload);
-                frame::apply_mask(clear, mask, (done % 4) as usize);
+                frame::apply_mask(clear, mask, frame.phase.into());
                 self.utf8.push(clear, last)
             }),
         };
@@ -286,7 +303,7 @@ impl FrameReader {
 }
 
 fn control(header: &Header, whole: &[u8]) -> Event<'static> {
-    let payload = &whole[header.size..];
+    let payload = &whole[header.size()..];
     let mut control = Control {
         bytes: [0; MAX_CONTROL],
         length: payload.len(),

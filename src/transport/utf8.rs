@@ -5,7 +5,7 @@
 pub(super) struct Utf8 {
     /// The start of a character that the last piece cut.
     cut: [u8; 4],
-    length: usize,
+    length: u8,
 }
 
 impl Utf8 {
@@ -15,10 +15,10 @@ impl Utf8 {
             let Some((first, rest)) = bytes.split_first() else {
                 return !last;
             };
-            self.cut[self.length] = *first;
+            self.cut[usize::from(self.length)] = *first;
             self.length += 1;
             bytes = rest;
-            match std::str::from_utf8(&self.cut[..self.length]) {
+            match std::str::from_utf8(&self.cut[..usize::from(self.length)]) {
                 Ok(_) => self.length = 0,
                 // a character has at most four bytes, so this ends
                 Err(error) if error.error_len().is_none() => {}
@@ -30,7 +30,7 @@ impl Utf8 {
             Err(error) if error.error_len().is_none() => {
                 let rest = &bytes[error.valid_up_to()..];
                 self.cut[..rest.len()].copy_from_slice(rest);
-                self.length = rest.len();
+                self.length = rest.len() as u8;
                 !last
             }
             Err(_) => false,

@@ -82,7 +82,7 @@ impl Page {
             assert_eq!(self.close, None, "a frame after the close");
             if header.opcode.is_control() {
                 assert!(self.head.is_empty(), "a control frame ahead of the head");
-                self.control(header.opcode, &wire[header.size..]);
+                self.control(header.opcode, &wire[header.size()..]);
             } else if let Some(expected) = self.head.pop_front() {
                 assert!(expected == wire, "not the head that was given");
             } else {

@@ -117,7 +117,7 @@ impl Plain {
         let mut rest = &bytes[..];
         while let Some(header) = frame::parse(rest, Sender::Server).unwrap() {
             let (wire, later) = rest.split_at(header.total() as usize);
-            let payload = &wire[header.size..];
+            let payload = &wire[header.size()..];
             match header.opcode {
                 Opcode::Ping if pongs => self.core.page_pong(self.epoch, payload),
                 Opcode::Text => texts.push(String::from_utf8(payload.to_vec()).unwrap()),

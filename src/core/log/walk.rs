@@ -8,7 +8,7 @@ impl Log {
     /// all; and its first frame's opcode.
     pub fn beginning(&self, start: u64) -> (&[u8], bool, Opcode) {
         let header = self.header(start);
-        let (from, end) = (start + header.size as u64, start + header.total());
+        let (from, end) = (start + header.size() as u64, start + header.total());
         let index = self.slabs.partition_point(|slab| slab.end() <= from);
         let here = self.slabs.get(index).filter(|_| from < end).map_or(&[][..], |slab| {
             &slab.bytes[(from - slab.start) as usize..(end.min(slab.end()) - slab.start) as usize]
@@ -21,7 +21,7 @@ impl Log {
         let mut at = start;
         loop {
             let header = self.header(at);
-            self.copy(at + header.size as u64, at + header.total(), out);
+            self.copy(at + header.size() as u64, at + header.total(), out);
             at += header.total();
             if header.fin {
                 return;

@@ -9,7 +9,7 @@ use crate::core::ReplayMode;
 use crate::core::acks::Acks;
 use crate::core::cause::{Cause, Detached, PageFacts, Parting, judge};
 use crate::core::close::{self, Close};
-use crate::core::deadlines::{HEARTBEAT, JUDGE};
+use crate::core::deadlines::{Deadlines, HEARTBEAT, JUDGE};
 use crate::core::frame::{self, Opcode};
 use crate::core::log::{Log, Mark};
 use crate::core::outgoing::Outgoing;
@@ -23,6 +23,9 @@ pub(super) struct Attached {
     pub(super) from: u64,
     /// Offset at which it was sent open prompts from before that.
     prompted: Option<u64>,
+    pub(super) deadlines: Deadlines,
+    /// Bytes that upstream has yet to be read before the pause that the page has made is over.
+    pub(super) owed: u32,
     /// The close frame that ends the session was queued.
     pub(super) ending: bool,
     /// Its browser dialled again and was told that messages were lost: it is not a blip any more.
@@ -50,8 +53,8 @@ impl Attached {
     }
 
     /// Asks for the acknowledgement of all that the log has now, behind that, if it is time; returns whether it is.
-    pub(super) fn ping_last(&mut self, log: &Log, now: Instant) -> bool {
-        let payload = self.acks.ping(now, log.boundary());
+    pub(super) fn ping_last(&mut self, log: &Log, now: Instant, epoch: u64) -> bool {
+        let payload = self.acks.ping(now, epoch, log.boundary());
         payload.is_some_and(|payload| {
             let ping = |out: &mut Vec<u8>| frame::write(out, Opcode::Ping, &payload, None);
             self.out.push_control_last(log, ping)
@@ -127,7 +130,8 @@ impl Session {
         let since = self.attached.as_ref().map(|attached| attached.since);
         if let Some(since) = since {
             let requested = page.facts.last_request.is_some_and(|at| at >= since);
-            if self.policy.fights && self.fights.turns_away(now, requested) {
+            let fights = self.fights.as_ref().filter(|_| self.policy.fights);
+            if fights.is_some_and(|fights| fights.turns_away(now, requested)) {
                 return Admission::Refused(
                     page.head,
                     Close::new(close::REPLACED, "replaced too often; reload to return"),
@@ -142,7 +146,7 @@ impl Session {
                 resume: self.resume(now, attached),
                 owed_prompts: attached.owes_prompts(),
             }),
-            None => self.last,
+            None => self.last(),
         };
         let cause = last.as_ref().map(|last| self.judge(last, page.facts));
         if let (Some(Cause::OnPurpose), Some(Parting::Closed(code))) = (cause, last.map(|last| last.parting)) {
@@ -152,7 +156,8 @@ impl Session {
         let resume = last.as_ref().map_or(self.after_hello, |last| last.resume);
         let resumes = self.log.base().position <= resume.position.max(self.after_hello.position);
         if cause == Some(Cause::Blip) && !resumes {
-            match (&mut self.attached, &mut self.last) {
+            let last = self.past.as_mut().and_then(|past| past.last.as_mut());
+            match (&mut self.attached, last) {
                 (Some(attached), _) => attached.gap_told = true,
                 (None, Some(last)) => last.parting = Parting::Gap,
                 (None, None) => {}
@@ -163,16 +168,17 @@ impl Session {
             );
         }
         if let (Some(Cause::Refresh), Some(last)) = (cause, last.filter(|last| last.may_return(page.facts))) {
-            self.elsewhere = Some((last.resume, now + self.policy.grace));
+            let elsewhere = (last.resume, now + self.policy.grace);
+            self.past.get_or_insert_default().elsewhere = Some(elsewhere);
         }
         self.epoch += 1;
         let (replaced, replaced_closed) = self.attached.take().map(|old| old.rest(&self.log)).unzip();
         if replaced.is_some() {
-            self.fights.takeover(now);
+            self.fights.get_or_insert_default().takeover(now);
         }
         self.forget_answers();
         let mut missing = 0;
-        if let (Hello::Stands(record), Some(_)) = (&self.hello, cause) {
+        if let (Hello::Stands(Some(record)), Some(_)) = (&self.hello, cause) {
             let (before, recorded) = record.answer.split_at(record.answer_at);
             page.head.extend_from_slice(before);
             page.head.extend_from_slice(page.answer.as_deref().unwrap_or(recorded));
@@ -180,24 +186,30 @@ impl Session {
         }
         if let Some(end) = &mut self.end {
             end.reattached = true;
+            end.echo = None;
         }
         // on a blip only what was perhaps not received
         let owed = cause != Some(Cause::Blip) || last.as_ref().is_some_and(|last| last.owed_prompts);
-        let before = owed && self.end.is_none() && self.prompts.open().any(|prompt| prompt.mark.offset < from.offset);
+        let before = owed && self.end.is_none() && self.open_prompts().any(|prompt| prompt.mark.offset < from.offset);
         let prompted = before.then(|| self.log.boundary().offset);
-        self.attached = Some(Attached {
+        self.attached = Some(Box::new(Attached {
             since: page.since,
-            acks: Acks::new(self.epoch, from, now),
+            acks: Acks::new(from, now),
             out: Outgoing::stopping(page.head, from, prompted),
             from: from.offset,
             prompted,
+            deadlines: Deadlines {
+                ping_page: self.end.is_none().then(|| now + HEARTBEAT),
+                ..Deadlines::default()
+            },
+            owed: 0,
             ending: false,
             gap_told: false,
-        });
-        self.deadlines.detached();
-        self.deadlines.judge = None;
-        self.deadlines.grace = None;
-        self.deadlines.ping_page = self.end.is_none().then(|| now + HEARTBEAT);
+        }));
+        if let Some(past) = &mut self.past {
+            past.judge = None;
+        }
+        self.grace = None;
         let replayed = self.log.boundary().position - from.position;
         Admission::Attached(Attachment {
             epoch: self.epoch,
@@ -217,7 +229,10 @@ impl Session {
         let oldest = later(base, after_hello);
         let wanted = match cause.map(|cause| self.policy.mode(cause)) {
             None | Some(ReplayMode::All) => after_hello,
-            Some(ReplayMode::Turn) => self.turn.unwrap_or(self.log.boundary()),
+            Some(ReplayMode::Turn) => {
+                let turn = self.kept.as_ref().and_then(|kept| kept.turn);
+                turn.unwrap_or(self.log.boundary())
+            }
             Some(ReplayMode::Missed) => last.map_or(oldest, |last| last.resume),
             Some(ReplayMode::None) => self.log.boundary(),
         };
@@ -229,7 +244,8 @@ impl Session {
     /// got less than this one.
     fn resume(&self, now: Instant, attached: &Attached) -> Mark {
         let acknowledged = attached.acks.acknowledged();
-        match self.elsewhere.filter(|(_, until)| now < *until) {
+        let elsewhere = self.past.as_ref().and_then(|past| past.elsewhere);
+        match elsewhere.filter(|(_, until)| now < *until) {
             Some((mark, _)) if mark.offset < acknowledged.offset => mark,
             _ => acknowledged,
         }
@@ -238,7 +254,7 @@ impl Session {
     /// Judges a detach; one whose time to be judged has passed does not end the session any more.
     pub(super) fn judge(&self, last: &Detached, facts: PageFacts) -> Cause {
         match judge(last, facts, self.policy.blip_1006, self.policy.explicit_id) {
-            Cause::OnPurpose if self.judged => Cause::Refresh,
+            Cause::OnPurpose if self.past.as_ref().is_some_and(|past| past.judged) => Cause::Refresh,
             cause => cause,
         }
     }
@@ -248,8 +264,11 @@ impl Session {
         let attached = self.current(epoch).then(|| self.attached.take()).flatten()?;
         let resume = self.resume(now, &attached);
         let owed_prompts = attached.owes_prompts();
-        self.judged = false;
-        self.last = Some(Detached {
+        let meant = matches!(parting, Parting::Closed(None | Some(1000))) && self.end.is_none();
+        let past = self.past.get_or_insert_default();
+        past.judged = false;
+        past.judge = meant.then(|| now + JUDGE);
+        past.last = Some(Detached {
             at: now,
             since: attached.since,
             parting: attached.parting(parting),
@@ -262,12 +281,9 @@ impl Session {
         let shown = whole && self.end.as_ref().is_some_and(|end| end.reattached);
         let over = echoed || shown || self.ends_with_page();
         let (rest, closed) = attached.rest(&self.log);
-        self.deadlines.detached();
-        self.deadlines.grace = Some(now + self.grace());
-        if matches!(parting, Parting::Closed(None | Some(1000))) && self.end.is_none() {
-            self.deadlines.judge = Some(now + JUDGE);
-        }
-        if self.end.is_some() {
+        self.grace = Some(now + self.grace());
+        if let Some(end) = &mut self.end {
+            end.echo = None;
             self.log.abandon_message();
         }
         self.log.shrink();
@@ -292,7 +308,7 @@ impl Session {
     pub fn current(&mut self, epoch: u64) -> bool {
         let current = self.attached.is_some() && epoch == self.epoch;
         if !current {
-            self.counts.stale += 1;
+            self.counts.get_or_insert_default().stale += 1;
         }
         current
     }

@@ -7,13 +7,13 @@ use crate::core::log::Mark;
 #[derive(Debug, Clone)]
 pub(super) enum Hello {
     /// None is needed, or it was said, and answered if servers of this profile answer.
-    Stands(Record),
+    Stands(Option<Box<Record>>),
     /// The first page has yet to say it.
     Wanted,
     /// It went upstream; the answer is awaited.
-    Sent(Record),
+    Sent(Box<Record>),
     /// It was refused: the page may say another, or do what the server asks for and be answered after all.
-    Refused(Record),
+    Refused(Box<Record>),
 }
 
 /// What later pages are shown of the first hello.
@@ -57,16 +57,16 @@ impl Session {
     /// Server messages from before the first hello, which a page needs to say its own; nothing until it was said.
     pub fn challenge(&self) -> &[u8] {
         match &self.hello {
-            Hello::Stands(record) | Hello::Sent(record) => &record.challenge,
-            Hello::Wanted | Hello::Refused(_) => &[],
+            Hello::Stands(Some(record)) | Hello::Sent(record) => &record.challenge,
+            Hello::Stands(None) | Hello::Wanted | Hello::Refused(_) => &[],
         }
     }
 
     /// The server's answer to the first hello as it came, whole frames; empty where there is none.
     pub fn recorded_answer(&self) -> &[u8] {
         match &self.hello {
-            Hello::Stands(record) => &record.answer[record.answer_at..],
-            Hello::Wanted | Hello::Sent(_) | Hello::Refused(_) => &[],
+            Hello::Stands(Some(record)) => &record.answer[record.answer_at..],
+            Hello::Stands(None) | Hello::Wanted | Hello::Sent(_) | Hello::Refused(_) => &[],
         }
     }
 
@@ -76,14 +76,18 @@ impl Session {
             Hello::Wanted => {}
             Hello::Refused(record) => self.log.unpin(record.challenge.len()),
             Hello::Sent(_) | Hello::Stands(_) => {
-                self.counts.absorbed += 1;
+                self.counts.get_or_insert_default().absorbed += 1;
                 return HelloFate::Absorb;
             }
         }
-        let mut record = Record::default();
+        let mut record = Box::<Record>::default();
         let (oldest, before) = (self.log.base(), self.log.boundary());
         // what came behind a hello that was refused is no challenge
-        let challenged = *self.challenged.get_or_insert(before.offset);
+        let challenged = *self
+            .kept
+            .get_or_insert_default()
+            .challenged
+            .get_or_insert(before.offset);
         if oldest.offset < challenged {
             self.log.copy(oldest.offset, challenged, &mut record.challenge);
         }
@@ -92,7 +96,7 @@ impl Session {
         self.hello = if self.policy.hello_answer {
             Hello::Sent(record)
         } else {
-            Hello::Stands(record)
+            Hello::Stands(Some(record))
         };
         HelloFate::Forward
     }
@@ -123,8 +127,13 @@ impl Session {
             let from = self.after_hello.offset.max(base.offset);
             record.missing = base.position.saturating_sub(self.after_hello.position);
             // what one page alone was answered is not for later ones, and prompts they are shown while those are open
-            let open = self.prompts.open().map(|prompt| prompt.mark);
-            let mut own: Vec<Mark> = self.requests.answers().chain(open).collect();
+            let kept = self.kept.iter();
+            let own = kept.flat_map(|kept| {
+                kept.requests
+                    .answers()
+                    .chain(kept.prompts.open().map(|prompt| prompt.mark))
+            });
+            let mut own: Vec<Mark> = own.collect();
             own.sort_unstable_by_key(|mark| mark.offset);
             let mut at = from;
             for mark in own.into_iter().filter(|mark| mark.offset >= from) {
@@ -138,7 +147,7 @@ impl Session {
             self.log.pin(record.answer.len());
             let record = std::mem::take(record);
             self.after_hello = self.behind_message();
-            self.hello = Hello::Stands(record);
+            self.hello = Hello::Stands(Some(record));
         }
     }
 }

@@ -1,14 +1,31 @@
 //! Messages of which not every one is kept for later pages: prompts, answers to what one page asked, and full states
 //! that supersede each other.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use super::Session;
 use crate::core::log::Mark;
-use crate::core::prompts::{Answer, Prompt};
+use crate::core::prompts::{Answer, Prompt, Prompts};
+use crate::core::requests::Requests;
 
 /// Most kinds of full state of which the newest is known.
 const MAX_KINDS: usize = 64;
+
+/// What a profile's rules brought about, and the first hello; a session without any owns none of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    pub(super) prompts: Prompts,
+    pub(super) requests: Requests,
+    /// Where the newest turn starts.
+    pub(super) turn: Option<Mark>,
+    /// Offset before which the server spoke before any hello was said.
+    pub(super) challenged: Option<u64>,
+    /// Echoes that wait for the message being received to be whole; whole frames.
+    pub(super) echoes: Vec<Vec<u8>>,
+    /// Where the newest full state of each kind starts.
+    latest: HashMap<String, Mark>,
+}
 
 impl Session {
     /// The message being received, which is whole, asks the person: it is open until answered. Call it before
@@ -18,14 +35,14 @@ impl Session {
         let mark = self.log.boundary();
         self.log.copy(mark.offset, self.log.tail(), &mut wire);
         self.log.pin(wire.len());
-        let closed = self.prompts.asked(id, mark, wire);
+        let closed = self.kept.get_or_insert_default().prompts.asked(id, mark, wire);
         self.closed(now, closed.into_iter().collect());
     }
 
     /// Whether the message being received, which is whole, is an open prompt of this id once more, byte by byte: every
     /// page is shown that anyway, and once.
     pub fn asks_again(&self, id: &str) -> bool {
-        let Some(open) = self.prompts.open().find(|prompt| prompt.id.as_deref() == Some(id)) else {
+        let Some(open) = self.open_prompts().find(|prompt| prompt.id.as_deref() == Some(id)) else {
             return false;
         };
         let mut wire = Vec::new();
@@ -35,24 +52,25 @@ impl Session {
 
     /// The prompts that are open, oldest first.
     pub fn open_prompts(&self) -> impl Iterator<Item = &Prompt> {
-        self.prompts.open()
+        self.kept.iter().flat_map(|kept| kept.prompts.open())
     }
 
     /// Whether a prompt is open.
     pub fn is_asking(&self) -> bool {
-        self.prompts.any_open()
+        self.kept.as_ref().is_some_and(|kept| kept.prompts.any_open())
     }
 
     /// The page answers a prompt: that of this id, or without one the oldest open one. A late answer is counted.
     pub fn prompt_answered(&mut self, now: Instant, id: Option<&str>) -> Answer {
-        let answer = self.prompts.answered(id);
+        let kept = self.kept.as_mut();
+        let answer = kept.map_or(Answer::Unknown, |kept| kept.prompts.answered(id));
         match &answer {
             Answer::First(prompt) => {
                 self.log.unpin(prompt.wire.len());
                 self.remove(prompt.mark);
                 self.regrace(now);
             }
-            Answer::Late => self.counts.late_answers += 1,
+            Answer::Late => self.counts.get_or_insert_default().late_answers += 1,
             Answer::Unknown => {}
         }
         answer
@@ -60,8 +78,8 @@ impl Session {
 
     /// The server does not wait for an answer any more: to the prompt of this id, or to any.
     pub fn prompts_ended(&mut self, now: Instant, id: Option<&str>) {
-        let closed = self.prompts.ended(id);
-        self.closed(now, closed);
+        let closed = self.kept.as_mut().map(|kept| kept.prompts.ended(id));
+        self.closed(now, closed.unwrap_or_default());
     }
 
     fn closed(&mut self, now: Instant, closed: Vec<Prompt>) {
@@ -74,31 +92,37 @@ impl Session {
 
     /// The page asks the server something under this id of its own; returns the id that goes upstream.
     pub fn requested(&mut self, id: &[u8]) -> u64 {
-        self.requests.asked(id)
+        self.kept.get_or_insert_default().requests.asked(id)
     }
 
     /// The id under which the last request went upstream; 0 before the first.
     pub fn last_asked(&self) -> u64 {
-        self.requests.last()
+        self.kept.as_ref().map_or(0, |kept| kept.requests.last())
     }
 
     /// The server answers the request of this id: returns the id under which the page asked, where it is still attached, or
     /// was last. Else the answer is nobody's, and counted.
     pub fn answered(&mut self, id: Option<u64>) -> Option<Box<[u8]>> {
-        let own = id.and_then(|id| self.requests.answered(id));
-        self.counts.stray_answers += u64::from(own.is_none());
+        let own = id
+            .zip(self.kept.as_mut())
+            .and_then(|(id, kept)| kept.requests.answered(id));
+        if own.is_none() {
+            self.counts.get_or_insert_default().stray_answers += 1;
+        }
         own
     }
 
     /// The message being received, which is whole, answers the page alone: it is not replayed to another. Call it before
     /// [`Self::received`].
     pub fn answer(&mut self) {
-        self.requests.logged(self.log.boundary(), self.log.base());
+        let requests = &mut self.kept.get_or_insert_default().requests;
+        requests.logged(self.log.boundary(), self.log.base());
     }
 
     /// Another attachment is about to be: it does not get the answers to the one before.
     pub(super) fn forget_answers(&mut self) {
-        for mark in self.requests.next_epoch() {
+        let answers = self.kept.as_mut().map(|kept| kept.requests.next_epoch());
+        for mark in answers.into_iter().flatten() {
             self.remove(mark);
         }
     }
@@ -107,11 +131,12 @@ impl Session {
     /// before [`Self::received`].
     pub fn latest(&mut self, kind: &str) {
         let mark = self.log.boundary();
-        if let Some(older) = self.latest.get_mut(kind) {
+        let latest = &mut self.kept.get_or_insert_default().latest;
+        if let Some(older) = latest.get_mut(kind) {
             let older = std::mem::replace(older, mark);
             self.remove(older);
-        } else if self.latest.len() < MAX_KINDS {
-            self.latest.insert(kind.to_owned(), mark);
+        } else if latest.len() < MAX_KINDS {
+            latest.insert(kind.to_owned(), mark);
         }
     }
 

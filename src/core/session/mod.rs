@@ -11,19 +11,17 @@ pub mod page;
 pub mod relief;
 pub mod upstream;
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use super::Policy;
 use super::cause::{Cause, Detached, PageFacts, Parting};
-use super::deadlines::{Deadlines, FIRST_ATTACH, HEARTBEAT};
+use super::deadlines::{FIRST_ATTACH, HEARTBEAT, take};
 use super::fights::Fights;
 use super::frame::{self, Opcode};
 use super::log::{Log, Mark};
-use super::prompts::Prompts;
-use super::requests::Requests;
 use attach::Attached;
-use hello::{Hello, Record};
+use hello::Hello;
+use kept::Kept;
 use upstream::End;
 
 pub use super::deadlines::Due;
@@ -37,37 +35,36 @@ pub struct Session {
     policy: Policy,
     log: Log,
     epoch: u64,
-    attached: Option<Attached>,
+    hello: Hello,
+    /// The oldest message that a refresh may be sent: behind the hello record.
+    after_hello: Mark,
+    /// A turn has begun and not ended.
+    running: bool,
+    /// A turn runs or a prompt is open.
+    open: bool,
+    // boxed, for it goes when the page does, and most sessions have none of the others yet
+    attached: Option<Box<Attached>>,
+    past: Option<Box<Past>>,
+    kept: Option<Box<Kept>>,
+    end: Option<Box<End>>,
+    fights: Option<Box<Fights>>,
+    /// When a session that nobody is attached to ends.
+    grace: Option<Instant>,
+    ping_upstream: Option<Instant>,
+    counts: Option<Box<Counts>>,
+}
+
+/// What earlier attachments left behind.
+#[derive(Debug, Clone, Default)]
+struct Past {
     last: Option<Detached>,
     /// Up to where a page has acknowledged that is not the attached one and may be alive: it was cut or replaced, and
     /// another loaded since. Of several, the one that has least; until when, for no page comes back after the grace.
     elsewhere: Option<(Mark, Instant)>,
-    /// The time to judge `last` came, and it was not meant to end the session.
+    /// When `last` is to be judged.
+    judge: Option<Instant>,
+    /// That time came, and it was not meant to end the session.
     judged: bool,
-    hello: Hello,
-    /// Offset before which the server spoke before any hello was said.
-    challenged: Option<u64>,
-    /// The oldest message that a refresh may be sent: behind the hello record.
-    after_hello: Mark,
-    turn: Option<Mark>,
-    /// A turn has begun and not ended.
-    running: bool,
-    prompts: Prompts,
-    /// A turn runs or a prompt is open.
-    open: bool,
-    requests: Requests,
-    /// Echoes that wait for the message being received to be whole; whole frames.
-    echoes: Vec<Vec<u8>>,
-    /// Where the newest full state of each kind starts.
-    latest: HashMap<String, Mark>,
-    end: Option<End>,
-    fights: Fights,
-    deadlines: Deadlines,
-    /// Bytes that upstream has yet to be read before the pause that a page has made is over.
-    owed: usize,
-    counts: Counts,
-    /// Evicted messages that no [`Received::Logged`] has told of.
-    unreported: u64,
 }
 
 /// What was discarded or lost, over the session's life.
@@ -77,6 +74,8 @@ pub struct Counts {
     pub stale: u64,
     /// Messages evicted from the log.
     pub evicted: u64,
+    /// Of those, how many [`Received::Logged`] has told of.
+    pub reported: u64,
     /// Hellos that did not go upstream.
     pub absorbed: u64,
     /// Answers to prompts that were answered before.
@@ -90,40 +89,27 @@ pub struct Counts {
 impl Session {
     /// A session whose upstream connection stands and to which nobody is attached.
     pub fn new(policy: Policy, now: Instant) -> Self {
-        let deadlines = Deadlines {
-            grace: Some(now + FIRST_ATTACH),
-            ping_upstream: Some(now + HEARTBEAT),
-            ..Deadlines::default()
-        };
         let hello = if policy.hello {
             Hello::Wanted
         } else {
-            Hello::Stands(Record::default())
+            Hello::Stands(None)
         };
         Self {
             policy,
             log: Log::new(policy.log),
             epoch: 0,
             attached: None,
-            last: None,
-            elsewhere: None,
-            judged: false,
             hello,
-            challenged: None,
             after_hello: Mark::default(),
-            turn: None,
             running: false,
-            prompts: Prompts::default(),
             open: false,
-            requests: Requests::default(),
-            echoes: Vec::new(),
-            latest: HashMap::new(),
+            past: None,
+            kept: None,
             end: None,
-            fights: Fights::default(),
-            deadlines,
-            owed: 0,
-            counts: Counts::default(),
-            unreported: 0,
+            fights: None,
+            grace: Some(now + FIRST_ATTACH),
+            ping_upstream: Some(now + HEARTBEAT),
+            counts: None,
         }
     }
 
@@ -147,9 +133,14 @@ impl Session {
         self.end.as_ref().map(|end| &end.how)
     }
 
+    /// The last detach.
+    fn last(&self) -> Option<Detached> {
+        self.past.as_ref().and_then(|past| past.last)
+    }
+
     /// What was discarded or lost so far.
     pub fn counts(&self) -> Counts {
-        self.counts
+        self.counts.as_deref().copied().unwrap_or_default()
     }
 
     /// The session ends with its page from here on: nobody else can name it.
@@ -164,47 +155,55 @@ impl Session {
             .as_ref()
             .filter(|attached| self.policy.acks && self.end.is_none() && attached.takes_ping(&self.log));
         let ack = ack.and_then(|attached| attached.acks.due(self.log.boundary()));
-        self.deadlines.next().into_iter().chain(ack).min()
+        let echo = self.end.as_ref().and_then(|end| end.echo);
+        let judge = self.past.as_ref().and_then(|past| past.judge);
+        let attached = self.attached.as_ref().and_then(|attached| attached.deadlines.next());
+        let all = [attached, ack, echo, judge, self.grace, self.ping_upstream];
+        all.into_iter().flatten().min()
     }
 
     /// What is due at `now`; call it until it gives nothing. `facts` are of the browser whose page left last.
     pub fn due(&mut self, now: Instant, facts: PageFacts) -> Option<Due> {
-        let deadlines = &mut self.deadlines;
-        if Deadlines::take(&mut deadlines.stall, now) {
-            return Some(Due::TooSlow);
+        if let Some(attached) = &mut self.attached {
+            if take(&mut attached.deadlines.stall, now) {
+                return Some(Due::TooSlow);
+            }
+            if take(&mut attached.deadlines.client_message, now) {
+                return Some(Due::IncompleteMessage);
+            }
         }
-        if Deadlines::take(&mut deadlines.client_message, now) {
-            return Some(Due::IncompleteMessage);
-        }
-        if Deadlines::take(&mut deadlines.echo, now) {
+        let end = self.end.as_mut();
+        if end.is_some_and(|end| take(&mut end.echo, now)) {
             return Some(Due::NoEcho);
         }
-        if Deadlines::take(&mut deadlines.judge, now)
-            && let Some(last) = self.last
+        let past = self.past.as_mut();
+        if past.is_some_and(|past| take(&mut past.judge, now))
+            && let Some(last) = self.last()
             && let Parting::Closed(code) = last.parting
         {
             if self.judge(&last, facts) == Cause::OnPurpose {
                 return Some(Due::OnPurpose(code));
             }
-            self.judged = true;
+            self.past.get_or_insert_default().judged = true;
         }
-        if Deadlines::take(&mut self.deadlines.grace, now) {
+        if take(&mut self.grace, now) {
             return Some(Due::GraceOver);
         }
-        if Deadlines::take(&mut self.deadlines.ping_upstream, now) {
-            self.deadlines.ping_upstream = Some(now + HEARTBEAT);
+        if take(&mut self.ping_upstream, now) {
+            self.ping_upstream = Some(now + HEARTBEAT);
             return Some(Due::PingUpstream);
         }
         let attached = self.attached.as_mut().filter(|_| self.end.is_none())?;
-        if Deadlines::take(&mut self.deadlines.ping_page, now) {
-            self.deadlines.ping_page = Some(now + HEARTBEAT);
+        if take(&mut attached.deadlines.ping_page, now) {
+            attached.deadlines.ping_page = Some(now + HEARTBEAT);
             attached
                 .out
                 .push_control(&self.log, |out| frame::write(out, Opcode::Ping, &[], None));
             return Some(Due::PageHeartbeat);
         }
         // one that would have to wait behind much, or other control frames, is due when those are on their way
-        let pinged = self.policy.acks && attached.takes_ping(&self.log) && attached.ping_last(&self.log, now);
+        let pinged =
+            self.policy.acks && attached.takes_ping(&self.log) && attached.ping_last(&self.log, now, self.epoch);
         pinged.then_some(Due::PagePing)
     }
 }

@@ -11,10 +11,12 @@ use crate::core::frame::{self, Opcode};
 impl Session {
     /// Whether the page has sent part of a message; one that stays incomplete for 30 s is due.
     pub fn client_message_open(&mut self, now: Instant, open: bool) {
+        let Some(attached) = &mut self.attached else { return };
+        let deadline = &mut attached.deadlines.client_message;
         if open {
-            self.deadlines.client_message.get_or_insert(now + CLIENT_MESSAGE);
+            deadline.get_or_insert(now + CLIENT_MESSAGE);
         } else {
-            self.deadlines.client_message = None;
+            *deadline = None;
         }
     }
 
@@ -34,7 +36,9 @@ impl Session {
     pub fn say(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let attached = self.attached.as_mut().filter(|_| self.end.is_none());
         let taken = attached.map(|attached| attached.out.push_message(write));
-        self.counts.unsaid += u64::from(taken == Some(false));
+        if taken == Some(false) {
+            self.counts.get_or_insert_default().unsaid += 1;
+        }
         taken == Some(true)
     }
 
@@ -44,7 +48,7 @@ impl Session {
             return;
         }
         if let Some(attached) = &mut self.attached {
-            attached.acks.pong(payload);
+            attached.acks.pong(epoch, payload);
         }
     }
 
@@ -55,13 +59,14 @@ impl Session {
         if attached.out.is_stopped() {
             // those that are still open, and that somebody waits for
             let (from, waits) = (attached.from, self.end.is_none());
-            let before = self.prompts.open().filter(|prompt| waits && prompt.mark.offset < from);
+            let prompts = self.kept.iter().flat_map(|kept| kept.prompts.open());
+            let before = prompts.filter(|prompt| waits && prompt.mark.offset < from);
             let wire: Vec<u8> = before.flat_map(|prompt| prompt.wire.iter().copied()).collect();
             attached.out.add(&wire);
         }
         attached.out.place_messages(log);
-        if let Some(end) = &self.end {
-            self.deadlines.echo.get_or_insert(now + ECHO);
+        if let Some(end) = &mut self.end {
+            end.echo.get_or_insert(now + ECHO);
             if let UpstreamEnd::Close(close) = &end.how
                 && !attached.ending
             {
@@ -69,11 +74,11 @@ impl Session {
             }
         } else if self.policy.acks && !attached.out.has_control() && attached.out.lacks_data(log) {
             if !attached.out.is_behind(log) {
-                attached.ping_last(log, now);
+                attached.ping_last(log, now, self.epoch);
             } else if attached.acks.rested(now) {
                 // amid a backlog, for what was sent of it: its end may be far
                 let passed = attached.out.passed(log);
-                if let Some(payload) = attached.acks.ping(now, passed) {
+                if let Some(payload) = attached.acks.ping(now, self.epoch, passed) {
                     let ping = |out: &mut Vec<u8>| frame::write(out, Opcode::Ping, &payload, None);
                     attached.out.push_control(log, ping);
                 }
@@ -86,8 +91,8 @@ impl Session {
     pub fn wrote(&mut self, now: Instant, written: usize) {
         if let Some(attached) = &mut self.attached {
             attached.out.wrote(written, &self.log);
-            if self.end.is_some() && written > 0 {
-                self.deadlines.echo = Some(now + ECHO);
+            if let Some(end) = self.end.as_mut().filter(|_| written > 0) {
+                end.echo = Some(now + ECHO);
             }
         }
     }

@@ -5,20 +5,25 @@ use super::{Received, Session};
 impl Session {
     /// Bytes that it holds: its log and what is kept beside that.
     pub fn held(&self) -> usize {
-        self.log.held() + self.echoes.iter().map(Vec::len).sum::<usize>()
+        self.log.held()
+            + self
+                .kept
+                .iter()
+                .flat_map(|kept| &kept.echoes)
+                .map(Vec::len)
+                .sum::<usize>()
     }
 
     /// Evicts what a page was sent, the oldest first, until the log has no more than `bytes`; returns whether something
     /// went. While nobody is attached, that is what the last page has acknowledged.
     pub fn evict_delivered(&mut self, bytes: usize) -> bool {
-        let sent = match (&self.attached, &self.last) {
+        let sent = match (&self.attached, self.last()) {
             (Some(attached), _) => attached.out.cursor(),
             (None, Some(last)) => last.resume.offset,
             (None, None) => return false,
         };
         let evicted = self.log.evict_to(bytes, Some(sent));
-        self.counts.evicted += evicted;
-        self.unreported += evicted;
+        self.count_evicted(evicted);
         evicted > 0
     }
 

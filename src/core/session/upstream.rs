@@ -8,7 +8,7 @@ use crate::core::close::Close;
 
 /// Once a page has made upstream wait, it has to make room for so many bytes in its time: one that takes a few at a
 /// time would keep upstream's pings unread without end.
-const PACE: usize = 64 * 1024;
+const PACE: u32 = 64 * 1024;
 
 /// Most bytes of echoes that wait for a message of upstream's to be whole.
 const MAX_ECHOES: usize = 64 * 1024;
@@ -27,6 +27,8 @@ pub(super) struct End {
     pub(super) how: UpstreamEnd,
     /// A page has attached since, and gets replay and end: when it leaves, the session is forgotten.
     pub(super) reattached: bool,
+    /// Until when the attached page has to take some of the rest, or to echo the close behind it.
+    pub(super) echo: Option<Instant>,
 }
 
 /// What a complete frame from upstream brought about.
@@ -42,32 +44,41 @@ pub enum Received {
 impl Session {
     /// How many bytes may be read from upstream now; 0 while the page has too much to catch up on.
     pub fn read_budget(&mut self, now: Instant) -> usize {
-        let cursor = self.attached.as_ref().map(|attached| attached.out.cursor());
-        let reader = cursor.filter(|_| self.end.is_none());
-        if reader.is_some_and(|cursor| self.log.room(cursor) == 0) {
+        let attached = self.attached.as_ref().filter(|_| self.end.is_none());
+        let Some(cursor) = attached.map(|attached| attached.out.cursor()) else {
+            return usize::MAX;
+        };
+        if self.log.room(cursor) == 0 {
             // what the page has taken since may go
             self.evict();
         }
-        let room = reader.map_or(usize::MAX, |cursor| self.log.room(cursor));
-        if room == 0 && self.deadlines.stall.is_none() {
-            self.deadlines.stall = Some(now + self.policy.slow_reader);
-            self.owed = PACE;
-        } else if room == usize::MAX {
-            self.deadlines.stall = None;
+        let room = self.log.room(cursor);
+        if let Some(attached) = &mut self.attached {
+            if room == 0 && attached.deadlines.stall.is_none() {
+                attached.deadlines.stall = Some(now + self.policy.slow_reader);
+                attached.owed = PACE;
+            } else if room == usize::MAX {
+                attached.deadlines.stall = None;
+            }
         }
         room
     }
 
     /// Upstream had nothing more to read: no page keeps it waiting.
     pub fn upstream_idle(&mut self) {
-        self.deadlines.stall = None;
+        if let Some(attached) = &mut self.attached {
+            attached.deadlines.stall = None;
+        }
     }
 
     /// Appends bytes of the data frame being received, as they came over the wire.
     pub fn receive(&mut self, bytes: &[u8]) {
-        self.owed = self.owed.saturating_sub(bytes.len());
-        if self.owed == 0 {
-            self.deadlines.stall = None;
+        if let Some(attached) = &mut self.attached {
+            let taken = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            attached.owed = attached.owed.saturating_sub(taken);
+            if attached.owed == 0 {
+                attached.deadlines.stall = None;
+            }
         }
         self.log.push(bytes);
     }
@@ -75,7 +86,7 @@ impl Session {
     /// The frames received are complete; with `fin` their message is.
     pub fn received(&mut self, fin: bool) -> Received {
         self.log.commit(fin);
-        if fin && !self.echoes.is_empty() {
+        if fin && self.has_echoes() {
             self.log_echoes();
         }
         self.fit_log()
@@ -86,33 +97,43 @@ impl Session {
         let closes = self.policy.overflow == Overflow::Close && self.attached.is_none() && self.end.is_none();
         if closes && self.log.overflows() {
             // what the last page has acknowledged is not lost by its absence
-            let resume = self.last.map_or(self.log.base(), |last| last.resume);
+            let resume = self.last().map_or(self.log.base(), |last| last.resume);
             self.evict_before(Some(resume.offset));
             if self.log.overflows() {
                 return Received::Overflow;
             }
         }
         self.evict();
-        Received::Logged(std::mem::take(&mut self.unreported))
+        let Some(counts) = &mut self.counts else {
+            return Received::Logged(0);
+        };
+        let known = std::mem::replace(&mut counts.reported, counts.evicted);
+        Received::Logged(counts.evicted - known)
     }
 
     /// The attached page and later ones are shown this whole message, as if upstream had sent it: at the next message
     /// boundary, with a position of its own.
     pub fn echo(&mut self, wire: Vec<u8>) {
-        let waiting: usize = self.echoes.iter().map(Vec::len).sum();
+        let echoes = &mut self.kept.get_or_insert_default().echoes;
+        let waiting: usize = echoes.iter().map(Vec::len).sum();
         if self.end.is_some() || waiting > MAX_ECHOES {
-            self.counts.unsaid += 1;
+            self.counts.get_or_insert_default().unsaid += 1;
             return;
         }
-        self.echoes.push(wire);
+        echoes.push(wire);
         if self.log.tail() == self.log.boundary().offset {
             self.log_echoes();
         }
     }
 
+    fn has_echoes(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| !kept.echoes.is_empty())
+    }
+
     /// No message is under way.
     fn log_echoes(&mut self) {
-        for wire in std::mem::take(&mut self.echoes) {
+        let echoes = self.kept.as_mut().map(|kept| std::mem::take(&mut kept.echoes));
+        for wire in echoes.unwrap_or_default() {
             self.log.push(&wire);
             self.log.commit(true);
         }
@@ -125,8 +146,13 @@ impl Session {
 
     fn evict_before(&mut self, cursor: Option<u64>) {
         let evicted = self.log.evict(cursor);
-        self.counts.evicted += evicted;
-        self.unreported += evicted;
+        self.count_evicted(evicted);
+    }
+
+    pub(super) fn count_evicted(&mut self, evicted: u64) {
+        if evicted > 0 {
+            self.counts.get_or_insert_default().evicted += evicted;
+        }
     }
 
     /// The upstream connection is over; only the first call counts. Returns whether the attached page has part of a
@@ -139,7 +165,7 @@ impl Session {
         self.running = false;
         self.open = false;
         let soon = now + self.policy.grace;
-        self.deadlines.grace = self.deadlines.grace.map(|at| at.min(soon));
+        self.grace = self.grace.map(|at| at.min(soon));
         let whole = self.log.boundary().offset;
         let torn = self
             .attached
@@ -152,24 +178,30 @@ impl Session {
             }
         }
         // from here on the page is sent the rest and the end, and nothing else
-        self.deadlines.ping_upstream = None;
-        self.deadlines.ping_page = None;
-        self.deadlines.stall = None;
-        self.end = Some(End { how, reattached: false });
+        self.ping_upstream = None;
+        if let Some(attached) = &mut self.attached {
+            attached.deadlines.ping_page = None;
+            attached.deadlines.stall = None;
+        }
+        self.end = Some(Box::new(End {
+            how,
+            reattached: false,
+            echo: None,
+        }));
         torn
     }
 
     /// The message being received, whole or not, is none for pages: it gets no position.
     pub fn drop_message(&mut self) {
         self.log.abandon_message();
-        if !self.echoes.is_empty() {
+        if self.has_echoes() {
             self.log_echoes();
         }
     }
 
     /// A turn begins with the message being received, or else the next one.
     pub fn turn_started(&mut self, now: Instant) {
-        self.turn = Some(self.log.boundary());
+        self.kept.get_or_insert_default().turn = Some(self.log.boundary());
         self.set_running(now, true);
     }
 
@@ -191,10 +223,10 @@ impl Session {
 
     /// Something has begun or ended that a person is waited for: whoever is away has anew another time to come back.
     pub(super) fn regrace(&mut self, now: Instant) {
-        let open = self.end.is_none() && (self.running || self.prompts.any_open());
+        let open = self.end.is_none() && (self.running || self.is_asking());
         let changes = std::mem::replace(&mut self.open, open) != open;
         if changes && self.epoch > 0 && self.attached.is_none() {
-            self.deadlines.grace = Some(now + self.grace());
+            self.grace = Some(now + self.grace());
         }
     }
 

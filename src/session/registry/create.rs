@@ -56,7 +56,7 @@ pub(super) struct Waiter {
 /// An entry that has no session yet. Dropped, it is none any more, and its waiters hear the end of their channels.
 pub(super) struct Dialing {
     pub(super) inner: Arc<Inner>,
-    pub(super) key: Key,
+    pub(super) key: Arc<Key>,
     pub(super) queue: Arc<Queue>,
 }
 
@@ -90,7 +90,8 @@ pub(super) async fn create(entry: Dialing, route: Arc<Route>, admitted: Admitted
             waiter,
             inherited: false,
         };
-        let offer = dial.waiter.offer.clone();
+        // nobody needs it again: whoever takes this one's place has an own
+        let offer = std::mem::take(&mut dial.waiter.offer);
         let target = offer.uri().clone();
         let dialed = tokio::select! {
             dialed = dial::upgrade(&route.upstream, &inner.roots, offer.into_parts().0, &inner.tracker) => dialed,
@@ -151,7 +152,7 @@ fn establish(
     target: &Uri,
     admitted: Admitted,
 ) {
-    let (inner, key) = (Arc::clone(&entry.inner), entry.key.clone());
+    let (inner, key) = (Arc::clone(&entry.inner), Arc::clone(&entry.key));
     let Upgraded { socket, read, head } = upgraded;
     let protocol = head.headers.get(hyper::header::SEC_WEBSOCKET_PROTOCOL).cloned();
     let mailbox = Arc::new(Mailbox::new(creator.owner.clone(), protocol.clone()));
@@ -166,7 +167,7 @@ fn establish(
         }
         None => tracing::info!(session = %id, route = %route.path, "new session"),
     }
-    inner.slots.insert(key.clone(), Slot::Live(Arc::clone(&mailbox)));
+    inner.slots.insert(Arc::clone(&key), Slot::Live(Arc::clone(&mailbox)));
     let now = Instant::now().into_std();
     let policy = policy(&route, &key);
     let (tracker, live, stopping) = (inner.tracker.clone(), inner.live.clone(), inner.stopping.clone());
@@ -174,7 +175,6 @@ fn establish(
         key,
         id,
         mailbox: Arc::clone(&mailbox),
-        tracker: tracker.clone(),
         tape: inner.recorder.as_ref().map(|recorder| Box::new(recorder.tape(id))),
         _admitted: Some(admitted),
         share: inner.budget.share(),

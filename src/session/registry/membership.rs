@@ -17,10 +17,9 @@ use crate::session::mailbox::{Mail, Mailbox};
 
 /// A session's place in the registry; it is given up when the session's task ends.
 pub(in crate::session) struct Membership {
-    pub(in crate::session) key: Key,
+    pub(in crate::session) key: Arc<Key>,
     pub(in crate::session) id: SessionId,
     pub(in crate::session) mailbox: Arc<Mailbox>,
-    pub(in crate::session) tracker: TaskTracker,
     /// What records it, where traffic is recorded.
     pub(in crate::session) tape: Option<Box<Tape>>,
     /// What it holds of the memory that all have together.
@@ -42,6 +41,11 @@ pub(in crate::session) enum Naming {
 }
 
 impl Membership {
+    /// What the session starts runs under it.
+    pub(in crate::session) fn tracker(&self) -> &TaskTracker {
+        &self.inner.tracker
+    }
+
     /// The server answered the hello: where the key has a part that the server chooses, the session is found under
     /// that from now on, if it is free.
     pub(in crate::session) fn answered(&mut self, route: &Route, text: &[u8]) -> Naming {
@@ -55,11 +59,11 @@ impl Membership {
         let Some((index, value)) = chosen else {
             return Naming::Kept;
         };
-        let key = self.key.with_value(index, value.into_bytes());
+        let key = Arc::new(self.key.with_value(index, value.as_bytes()));
         if key == self.key {
             return Naming::Kept;
         }
-        if self.enter(key.clone()) {
+        if self.enter(Arc::clone(&key)) {
             let id = key.id();
             tracing::info!(session = %self.id, now = %id, "the server chose the session's id");
             self.forget();
@@ -68,8 +72,8 @@ impl Membership {
         } else {
             tracing::warn!(session = %self.id, "the id that the server chose is taken: one-to-one from here on");
             // it stays in the registry, where nobody finds it but who stops all sessions
-            let alone = self.key.clone().alone();
-            self.enter(alone.clone());
+            let alone = Arc::new(Key::clone(&self.key).alone());
+            self.enter(Arc::clone(&alone));
             self.forget();
             self.key = alone;
             Naming::Taken
@@ -92,7 +96,7 @@ impl Membership {
     }
 
     /// Takes a further name, if that is free.
-    fn enter(&self, key: Key) -> bool {
+    fn enter(&self, key: Arc<Key>) -> bool {
         let Entry::Vacant(slot) = self.inner.slots.entry(key) else {
             return false;
         };

@@ -48,7 +48,7 @@ pub struct Sessions {
 
 #[derive(Debug)]
 struct Inner {
-    slots: DashMap<Key, Slot>,
+    slots: DashMap<Arc<Key>, Slot>,
     lookalikes: Lookalikes,
     tracker: TaskTracker,
     stopping: CancellationToken,
@@ -132,26 +132,26 @@ impl Sessions {
         }
     }
 
-    /// The session of `owner` named `key`, created with `offer`, the head of an upgrade request to upstream, if there is
-    /// none of that name; then it is one of `client`'s, if that is bounded.
+    /// The session of `owner` named `key`, created with `offer`, which makes the head of an upgrade request to upstream,
+    /// if there is none of that name; then it is one of `client`'s, if that is bounded.
     pub async fn open(
         &self,
-        key: &Key,
+        key: &Arc<Key>,
         owner: &Owner,
         client: Option<IpAddr>,
         route: &Arc<Route>,
-        offer: Request<()>,
+        offer: impl FnOnce() -> Request<()>,
     ) -> Result<Opened, OpenError> {
         if self.inner.stopping.is_cancelled() {
             return Err(OpenError::Stopping);
         }
         let (answer, opened) = oneshot::channel();
-        let waiter = Waiter {
+        let waiter = || Waiter {
             owner: owner.clone(),
-            offer,
+            offer: offer(),
             answer,
         };
-        match self.inner.slots.entry(key.clone()) {
+        match self.inner.slots.entry(Arc::clone(key)) {
             Entry::Occupied(slot) => match slot.get() {
                 Slot::Live(mailbox) if mailbox.owner() != owner => return Err(OpenError::Foreign),
                 Slot::Live(mailbox) => {
@@ -163,18 +163,18 @@ impl Sessions {
                         created: None,
                     });
                 }
-                Slot::Dialing(queue) => lock(queue).push_back(waiter),
+                Slot::Dialing(queue) => lock(queue).push_back(waiter()),
             },
             Entry::Vacant(_) if self.inner.draining.load(Ordering::Relaxed) => return Err(OpenError::Stopping),
             Entry::Vacant(slot) => {
                 let now = Instant::now().into_std();
                 let admitted = self.inner.admission.admit(client, owner, now);
                 let admitted = admitted.map_err(OpenError::Limit)?;
-                let queue = Arc::new(Mutex::new(VecDeque::from([waiter])));
+                let queue = Arc::new(Mutex::new(VecDeque::from([waiter()])));
                 slot.insert(Slot::Dialing(Arc::clone(&queue)));
                 let entry = Dialing {
                     inner: Arc::clone(&self.inner),
-                    key: key.clone(),
+                    key: Arc::clone(key),
                     queue,
                 };
                 self.inner.tracker.spawn(create(entry, Arc::clone(route), admitted));

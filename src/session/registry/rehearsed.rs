@@ -11,13 +11,12 @@ use crate::session::mailbox::Mailbox;
 impl Sessions {
     /// A place under a name of its own, for a session of this route.
     pub(in crate::session) fn rehearsed(&self, route: &Route) -> Membership {
-        let values = vec![Vec::new(); route.key.len()];
-        let key = Key::new(route.path.text.as_str().into(), Owner::Bearer, values);
+        let values = route.key.iter().map(|_| &[][..]);
+        let key = Arc::new(Key::new(Arc::clone(&route.path.text), Owner::Bearer, values));
         Membership {
             id: key.id(),
             key,
             mailbox: Arc::new(Mailbox::new(Owner::Bearer, None)),
-            tracker: self.inner.tracker.clone(),
             tape: None,
             _admitted: None,
             share: self.inner.budget.share(),

@@ -43,7 +43,7 @@ impl SessionTask {
             rule = look(&text, true);
         }
         let rule = rule.unwrap_or(None);
-        self.judged = rule.map(|rule| rule.number);
+        self.told.get_or_insert_default().judged = rule.map(|rule| rule.number);
         let is_hello = number == 1 && first_is_hello(&self.route);
         if self.is_guarded() && kind(message) == Kind::Text {
             if !whole {
@@ -66,10 +66,11 @@ impl SessionTask {
             Some(Role::Refused) => self.refuse_hello(now),
             Some(Role::Once) => {
                 let number = rule.map_or(0, |rule| rule.number);
-                if self.said_once.contains(&number) {
+                let said_once = &mut self.told.get_or_insert_default().said_once;
+                if said_once.contains(&number) {
                     tracing::debug!(session = %self.membership.id, number, "said before: absorbed");
                 } else {
-                    self.said_once.push(number);
+                    said_once.push(number);
                     self.forward(message, is_hello);
                 }
             }
@@ -142,7 +143,7 @@ impl SessionTask {
         };
         let id = self.core.requested(&text[own.clone()]);
         if is_hello {
-            self.hello_id = Some(id);
+            self.told.get_or_insert_default().hello_id = Some(id);
         }
         let id = id.to_string();
         // an id that is a string stays one

@@ -23,7 +23,8 @@ impl SessionTask {
 
     /// The session stands: lets those in who wait for that.
     pub(super) fn release_waiting(&mut self, naming: Naming) {
-        for (_, attach) in std::mem::take(&mut self.waiting) {
+        let waiting = self.told.as_mut().map(|told| std::mem::take(&mut told.waiting));
+        for (_, attach) in waiting.unwrap_or_default() {
             if naming != Naming::Kept {
                 // it asked for another name than the session now has
                 attach.give_back();
@@ -36,9 +37,8 @@ impl SessionTask {
 
     /// What a page whose hello has this id is shown of the recorded answer, where that is not as it was recorded.
     pub(super) fn changed_answer(&self, hello_id: Option<&[u8]>) -> Option<Vec<u8>> {
-        let rule = self
-            .answer_rule
-            .and_then(|number| self.route.profile.rules.get(number))?;
+        let number = self.told.as_ref()?.answer_rule?;
+        let rule = self.route.profile.rules.get(number)?;
         if rule.edit.is_empty() && (rule.id.is_none() || hello_id.is_none()) {
             return None;
         }

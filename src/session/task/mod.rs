@@ -1,7 +1,7 @@
 //! The task that owns a session: a hand-written future that moves messages from socket to socket.
 //!
-//! One poll goes round mailbox, deadlines, upstream queue, page queue, upstream socket, page socket, until nothing
-//! moves or its quantum is used up. Writes are polled, never awaited in line, so a stuck browser never holds the
+//! One poll takes mail and what is due, then goes round upstream queue, page queue, upstream socket, page socket, until
+//! nothing moves or its quantum is used up. Writes are polled, never awaited in line, so a stuck browser never holds the
 //! upstream reader.
 //! This file has the poll, the mail and the end; [`upstream_side`] and [`page_side`] the traffic, [`client_roles`],
 //! [`server_roles`] and [`hello`] what a profile makes of it, [`time`] the deadlines, [`record`] what is written down;
@@ -55,27 +55,34 @@ pub(super) struct SessionTask {
     route: Arc<Route>,
     membership: Membership,
     upstream: Option<Upstream>,
-    page: Option<Page>,
+    page: Option<Box<Page>>,
+    /// The browser whose page was attached last.
+    browser: Option<Arc<Browser>>,
+    timer: Option<Pin<Box<Sleep>>>,
+    // boxed, for sessions without a profile have nothing of it
+    told: Option<Box<Told>>,
+    over: bool,
+}
+
+/// What messages have told by the rules of the profile, and who waits for what they will tell.
+#[derive(Default)]
+struct Told {
     /// Pages that came before the session stood, and until when each may wait.
     waiting: Vec<(Instant, Box<Attach>)>,
     /// Pending pages that ask for the challenge before the first hello was said: it is not whole yet.
     asking: Vec<oneshot::Sender<Vec<u8>>>,
-    /// The browser whose page was attached last.
-    browser: Option<Arc<Browser>>,
     /// The rule by which the hello answer was recorded.
     answer_rule: Option<usize>,
     /// The id upstream of the hello, where it has one.
     hello_id: Option<u64>,
+    /// How many whole messages upstream has sent, those that were dropped included.
+    upstream_messages: u64,
     /// The rule of the message that was looked at last.
     judged: Option<usize>,
     /// The rules of what was said upstream once, and is not said again.
     said_once: Vec<usize>,
-    /// How many whole messages upstream has sent, those that were dropped included.
-    upstream_messages: u64,
-    timer: Option<Pin<Box<Sleep>>>,
     /// Signed hellos that were used.
     proofs: Proofs,
-    over: bool,
 }
 
 impl SessionTask {
@@ -95,16 +102,9 @@ impl SessionTask {
             membership,
             upstream: Some(upstream),
             page: None,
-            waiting: Vec::new(),
-            asking: Vec::new(),
             browser: None,
-            answer_rule: None,
-            hello_id: None,
-            judged: None,
-            said_once: Vec::new(),
-            upstream_messages: 0,
             timer: None,
-            proofs: Proofs::default(),
+            told: None,
             over: false,
         };
         task.upstream_bytes(read, now);
@@ -112,19 +112,15 @@ impl SessionTask {
     }
 
     fn round(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut moved = self.take_mail(cx, now);
-        moved |= self.fire(now);
-        moved |= self.flush_upstream(cx);
+        let mut moved = self.flush_upstream(cx);
         moved |= self.flush_page(cx, now);
         moved |= self.read_upstream(cx, now);
         moved |= self.read_page(cx, now);
         moved
     }
 
-    fn take_mail(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mail = self.membership.mailbox.take(cx.waker());
-        let moved = !mail.is_empty();
-        for mail in mail {
+    fn take_mail(&mut self, cx: &mut Context<'_>, now: Instant) {
+        for mail in self.membership.mailbox.take(cx.waker()) {
             match mail {
                 Mail::Attach(attach) => self.attach(attach, now),
                 Mail::Challenge(asked) => self.challenge(asked),
@@ -147,12 +143,12 @@ impl SessionTask {
                 }
             }
         }
-        moved
     }
 
     fn challenge(&mut self, asked: oneshot::Sender<Vec<u8>>) {
-        self.asking.retain(|other| !other.is_closed());
-        self.asking.push(asked);
+        let asking = &mut self.told.get_or_insert_default().asking;
+        asking.retain(|other| !other.is_closed());
+        asking.push(asked);
         self.answer_askers();
     }
 
@@ -161,7 +157,8 @@ impl SessionTask {
         if self.core.awaits_hello() {
             return;
         }
-        for asked in std::mem::take(&mut self.asking) {
+        let asking = self.told.as_mut().map(|told| std::mem::take(&mut told.asking));
+        for asked in asking.unwrap_or_default() {
             // who has left does not want it
             let _ = asked.send(self.core.challenge().to_vec());
         }
@@ -177,14 +174,14 @@ impl SessionTask {
             return attach.give_back();
         }
         if let Some(proof) = &attach.proof
-            && let Err(why) = self.proofs.check(now, proof)
+            && let Err(why) = self.told.get_or_insert_default().proofs.check(now, proof)
         {
             tracing::warn!(session = %self.membership.id, cause = why, "attach refused");
-            return attach.turn_away(&self.membership.tracker, &Close::new(close::REFUSED, why));
+            return attach.turn_away(self.membership.tracker(), &Close::new(close::REFUSED, why));
         }
         if self.page.is_some() && !self.core.stands() {
-            self.waiting.push((now + ANSWER, attach));
-            return;
+            let waiting = &mut self.told.get_or_insert_default().waiting;
+            return waiting.push((now + ANSWER, attach));
         }
         let mut attach = attach;
         let newcomer = Newcomer {
@@ -205,7 +202,7 @@ impl SessionTask {
                     if !it.replaced_closed {
                         Close::new(close::REPLACED, "opened elsewhere").write(&mut rest, None);
                     }
-                    farewell(&self.membership.tracker, older.socket, rest);
+                    farewell(self.membership.tracker(), older.socket, rest);
                 }
                 let Attach {
                     socket,
@@ -215,18 +212,19 @@ impl SessionTask {
                     ..
                 } = *attach;
                 if let Some(proof) = proof {
-                    self.proofs.note(now, proof);
+                    self.told.get_or_insert_default().proofs.note(now, proof);
                 }
                 self.browser = browser;
                 self.membership.mailbox.set_attached(true);
-                let mut page = Page::new(socket, it.epoch, unread, bounds(&self.route));
+                let mut page = Page::new(socket, it.epoch, bounds(&self.route));
                 page.hello_answered = it.cause.is_some();
-                self.page = Some(page);
+                self.page = Some(Box::new(page));
+                self.page_bytes(&unread, now);
             }
             Admission::Refused(head, close) => {
                 tracing::info!(session = %self.membership.id, code = close.code, reason = %close.reason, "attach refused");
                 attach.head = head;
-                attach.turn_away(&self.membership.tracker, &close);
+                attach.turn_away(self.membership.tracker(), &close);
             }
             Admission::OnPurpose(head, code) => {
                 attach.head = head;
@@ -245,7 +243,7 @@ impl SessionTask {
     fn end(&mut self, close: Option<&Close>, why: &str) {
         if let Some(upstream) = self.upstream.take() {
             let (socket, rest) = upstream.finish(close);
-            farewell(&self.membership.tracker, socket, rest);
+            farewell(self.membership.tracker(), socket, rest);
         }
         if !self.over {
             self.over = true;
@@ -263,14 +261,20 @@ impl Future for SessionTask {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let task = self.get_mut();
         let now = tokio::time::Instant::now().into_std();
+        // once, for further mail wakes the task
+        task.take_mail(cx, now);
+        task.fire(now);
         for _ in 0..QUANTUM {
             let moved = task.round(cx, now);
             if task.over {
                 return Poll::Ready(());
             }
-            if !moved && task.arm(cx) {
-                task.account();
-                return Poll::Pending;
+            if !moved {
+                if task.arm(cx) {
+                    task.account();
+                    return Poll::Pending;
+                }
+                task.fire(now);
             }
         }
         task.account();
@@ -283,7 +287,8 @@ impl Drop for SessionTask {
     /// Also when it panics: the registry forgets the session, and whoever waits for it starts another.
     fn drop(&mut self) {
         let left = self.membership.leave();
-        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|(_, attach)| attach);
+        let waiting = self.told.take().into_iter().flat_map(|told| told.waiting);
+        let waiting = waiting.map(|(_, attach)| attach);
         let mail = left.into_iter().filter_map(|mail| match mail {
             Mail::Attach(attach) => Some(attach),
             Mail::Challenge(_) | Mail::Abandoned | Mail::Relieve(..) | Mail::Shutdown => None,

@@ -158,7 +158,7 @@ impl SessionTask {
             session = %self.membership.id, epoch = page.epoch, ?parting,
             code = close.and_then(|close| close.code), position = self.core.log().boundary().position, "detach"
         );
-        let tracker = &self.membership.tracker;
+        let tracker = self.membership.tracker();
         if close.is_none() && self.core.end().is_some() {
             end(tracker, page.socket, rest);
         } else {

@@ -158,7 +158,7 @@ impl Rehearsal {
             unread: Vec::new(),
             since: now,
             browser: Some(browser),
-            key: Some(self.task.membership.key.clone()),
+            key: Some(Arc::clone(&self.task.membership.key)),
             proof: None,
             hello_id: self.hello_id.clone(),
             permit: None,
@@ -186,7 +186,7 @@ impl Rehearsal {
         self.pass_time(now);
         let translated = (from == Side::Server).then(|| self.translated(kind, payload)).flatten();
         let payload = translated.as_deref().unwrap_or(payload);
-        self.task.judged = None;
+        self.task.told.get_or_insert_default().judged = None;
         let position = self.task.core.log().boundary().position;
         let opcode = match kind {
             Kind::Text => Opcode::Text,
@@ -207,7 +207,8 @@ impl Rehearsal {
             }
         }
         let route = Arc::clone(&self.task.route);
-        let rule = self.task.judged.and_then(|number| route.profile.rules.get(number));
+        let judged = self.task.told.as_ref().and_then(|told| told.judged);
+        let rule = judged.and_then(|number| route.profile.rules.get(number));
         let first = from == Side::Client && self.task.page.as_ref().is_some_and(|page| page.messages == 1);
         let role = rule.map(|rule| rule.role);
         let logged = self.task.core.log().boundary().position > position;
@@ -220,7 +221,7 @@ impl Rehearsal {
             self.ids.insert(before, now);
         }
         Outcome {
-            rule: self.task.judged,
+            rule: judged,
             role: role.or((first && first_is_hello(&route)).then_some(Role::Hello)),
             id: rule.and_then(|rule| rule.id_of(payload)),
             upstream,
@@ -233,7 +234,7 @@ impl Rehearsal {
     fn translated(&self, kind: Kind, payload: &[u8]) -> Option<Vec<u8>> {
         let message = Message {
             kind,
-            number: self.task.upstream_messages + 1,
+            number: self.task.told.as_ref().map_or(0, |told| told.upstream_messages) + 1,
             ..Message::text(payload)
         };
         let rule = self

@@ -11,8 +11,9 @@ use crate::profile::{self, Kind, Role, Rule, Side, State};
 impl SessionTask {
     /// A message of the server is complete and not yet committed; whether it goes into the log.
     pub(super) fn server_message(&mut self, now: Instant) -> bool {
-        self.upstream_messages += 1;
-        let (log, state) = (self.core.log(), self.state());
+        let (state, log) = (self.state(), self.core.log());
+        let told = self.told.get_or_insert_default();
+        told.upstream_messages += 1;
         let start = log.boundary().offset;
         let (beginning, whole, opcode) = log.beginning(start);
         let looked_at = profile::Message {
@@ -21,7 +22,7 @@ impl SessionTask {
             } else {
                 Kind::Binary
             },
-            number: self.upstream_messages,
+            number: told.upstream_messages,
             payload: beginning,
             whole,
         };
@@ -37,7 +38,7 @@ impl SessionTask {
             route.profile.rule_for(Side::Server, &looked_at, state)
         });
         let Ok(Some(mut rule)) = rule else { return true };
-        self.judged = Some(rule.number);
+        told.judged = Some(rule.number);
         if rule.needs_text() && text.is_empty() {
             log.payload(start, &mut text);
         }
@@ -45,7 +46,7 @@ impl SessionTask {
             && let Some(id) = rule.id_of(&text)
         {
             let id = id.parse().ok();
-            if matches!(rule.role, Role::HelloAnswer | Role::HelloRefused) && id != self.hello_id {
+            if matches!(rule.role, Role::HelloAnswer | Role::HelloRefused) && id != told.hello_id {
                 // to another request, which need not wait for the answer to the hello
                 let whole = profile::Message {
                     payload: &text,
@@ -58,7 +59,7 @@ impl SessionTask {
                 };
                 let other = route.profile.rule_for(Side::Server, &whole, state);
                 let other = other.ok().flatten();
-                self.judged = other.map(|rule| rule.number);
+                told.judged = other.map(|rule| rule.number);
                 let Some(other) = other else { return true };
                 rule = other;
             }
@@ -71,7 +72,7 @@ impl SessionTask {
         }
         match rule.role {
             Role::HelloAnswer => {
-                self.answer_rule = Some(rule.number);
+                self.told.get_or_insert_default().answer_rule = Some(rule.number);
                 self.hello_answer(&text);
             }
             Role::Answer => {}

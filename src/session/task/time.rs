@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::time::sleep_until;
 
-use super::SessionTask;
+use super::{SessionTask, Told};
 use crate::core::cause::{PageFacts, Parting};
 use crate::core::close::{self, Close};
 use crate::core::frame::Opcode;
@@ -19,10 +19,8 @@ impl SessionTask {
             .map_or_else(PageFacts::default, |browser| browser.facts())
     }
 
-    pub(super) fn fire(&mut self, now: Instant) -> bool {
-        let mut moved = false;
+    pub(super) fn fire(&mut self, now: Instant) {
         while let Some(due) = self.core.due(now, self.facts()) {
-            moved = true;
             match due {
                 Due::TooSlow => {
                     self.membership.refused(Rule::SlowReader);
@@ -61,22 +59,24 @@ impl SessionTask {
                 Due::PagePing => {}
             }
         }
-        while let Some(index) = self.waiting.iter().position(|(until, _)| *until <= now) {
-            moved = true;
-            let (_, attach) = self.waiting.remove(index);
+        let late = |told: &mut Box<Told>| {
+            let index = told.waiting.iter().position(|(until, _)| *until <= now)?;
+            Some(told.waiting.remove(index))
+        };
+        while let Some((_, attach)) = self.told.as_mut().and_then(late) {
             let close = Close::new(close::TRY_LATER, "the hello of another page is not answered");
-            attach.turn_away(&self.membership.tracker, &close);
+            attach.turn_away(self.membership.tracker(), &close);
         }
-        moved
     }
 
     /// Waits for the next deadline; `false` if it has come already.
     pub(super) fn arm(&mut self, cx: &mut Context<'_>) -> bool {
+        let waiting = self.told.iter().flat_map(|told| &told.waiting);
         let next = self
             .core
             .next_deadline()
             .into_iter()
-            .chain(self.waiting.iter().map(|(until, _)| *until))
+            .chain(waiting.map(|(until, _)| *until))
             .min();
         let Some(next) = next.map(tokio::time::Instant::from_std) else {
             return true;

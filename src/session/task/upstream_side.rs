@@ -60,7 +60,7 @@ impl SessionTask {
             match upstream.reader.next(&mut bytes) {
                 Ok(Event::More) => return,
                 Ok(Event::Data(piece)) => {
-                    self.core.receive(&piece.carried.0[..piece.carried.1]);
+                    self.core.receive(&piece.carried);
                     self.core.receive(piece.raw);
                     if piece.ends_frame {
                         if whole && !piece.ends_message {
@@ -120,7 +120,7 @@ impl SessionTask {
     fn upstream_fault(&mut self, now: Instant, code: u16, what: &str) {
         if let Some(upstream) = self.upstream.take() {
             let (socket, rest) = upstream.finish(Some(&Close::new(code, "")));
-            farewell(&self.membership.tracker, socket, rest);
+            farewell(self.membership.tracker(), socket, rest);
         }
         let close = Close::new(close::UPSTREAM_FAULT, "the agent server broke the protocol");
         self.upstream_ended(now, UpstreamEnd::Close(close), what);
@@ -135,7 +135,7 @@ impl SessionTask {
             let (socket, rest) = upstream.finish(echo.as_ref());
             // a peer that ended without a close frame gets no bytes either
             farewell(
-                &self.membership.tracker,
+                self.membership.tracker(),
                 socket,
                 if echo.is_some() { rest } else { Vec::new() },
             );

@@ -17,7 +17,7 @@ fn read(reader: &mut FrameReader, mut bytes: &[u8], seen: &mut Seen) -> Result<(
             Event::More => return Ok(()),
             Event::Control(opcode, payload) => seen.controls.push((opcode as u8, payload.to_vec())),
             Event::Data(piece) => {
-                seen.wire.extend_from_slice(&piece.carried.0[..piece.carried.1]);
+                seen.wire.extend_from_slice(&piece.carried);
                 seen.wire.extend_from_slice(piece.raw);
                 seen.starts += usize::from(piece.starts_message);
                 if piece.ends_message {

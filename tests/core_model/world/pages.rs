@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sessmux::core::cause::Parting;
 use sessmux::core::close::{self, Close};
-use sessmux::core::session::{HelloFate, UpstreamEnd};
+use sessmux::core::session::{Counts, HelloFate, UpstreamEnd};
 
 use super::super::page::{Page, Ping};
 use super::{Hello, Left, World};
@@ -140,6 +140,9 @@ impl World {
         self.core.page_pong(epoch, b"late");
         assert!(self.core.detach(self.now, epoch, Parting::Closed(Some(1000))).is_none());
         let counted = |stale| format!("stale: {stale},");
+        // nothing is counted yet
+        let zero = format!("counts: Some({:?})", Counts::default());
+        let before = before.map(|text| text.replace("counts: None", &zero));
         let before = before.map(|text| text.replace(&counted(self.stale), &counted(self.stale + 3)));
         self.stale += 3;
         let after = before.as_ref().map(|_| format!("{:?}", self.core));

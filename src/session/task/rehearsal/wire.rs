@@ -40,7 +40,7 @@ pub(super) fn messages(mut wire: &[u8], sender: Sender) -> (Vec<Sent>, Vec<Vec<u
     let mut of_kind = Kind::Text;
     while let Ok(Some(header)) = frame::parse(wire, sender) {
         let (frame, later) = wire.split_at(header.total() as usize);
-        let mut body = frame[header.size..].to_vec();
+        let mut body = frame[header.size()..].to_vec();
         frame::apply_mask(&mut body, header.mask.unwrap_or_default(), 0);
         wire = later;
         match header.opcode {
