@@ -236,13 +236,11 @@ impl<'a, 'p> Look<'a, 'p> {
     }
 
     fn is_there(&self, at: &str) -> Result<bool, Undecided> {
-        let there = pointer::is_there(self.message.payload, at);
-        self.decided(there).then_some(there).ok_or(Undecided)
-    }
-
-    /// What is found stays found, whatever comes behind it.
-    fn decided(&self, found: bool) -> bool {
-        self.message.whole || found
+        let payload = self.message.payload;
+        let there = pointer::is_there(payload, at);
+        // what is found stays found, whatever comes behind it, but for a number: that may go on and be none
+        let stays = || there && !matches!(pointer::find(payload, at), Some(Value::Number(_)));
+        (self.message.whole || stays()).then_some(there).ok_or(Undecided)
     }
 }
 
@@ -429,6 +427,7 @@ mod tests {
         let profile = Profile::parse(
             "[[rule]]\nfrom = \"server\"\nwhen = { \"/type\" = \"a\", \"/n\" = 1 }\nrole = \"ignore\"\n\
              [[rule]]\nfrom = \"server\"\nwhen = { \"/type\" = \"b\" }\nrole = \"latest\"\n\
+             [[rule]]\nfrom = \"server\"\npresent = [\"/result\"]\nrole = \"ignore\"\n\
              [[rule]]\nfrom = \"server\"\ntext = \"end$\"\nrole = \"turn-end\"\n",
         )
         .unwrap();
@@ -445,5 +444,7 @@ mod tests {
         assert_eq!(role(r#"{"type":"a","n":1"#), Err(Undecided));
         assert_eq!(role(r#"{"ty"#), Err(Undecided));
         assert_eq!(role(r#"{"type":"c","#), Err(Undecided));
+        assert_eq!(role(r#"{"type":"c","result":["#), Ok(Some(Role::Ignore)));
+        assert_eq!(role(r#"{"type":"c","result":1"#), Err(Undecided), "1e is no number");
     }
 }
