@@ -53,7 +53,7 @@ impl Config {
                 "trusted_proxies = \"{network}\" believes everybody who they say they are"
             ));
         }
-        if let Some(Admin::Tcp(address)) = &self.admin
+        if let Admin::Tcp(address) = &self.admin
             && !address.ip().to_canonical().is_loopback()
         {
             warn(format!(
