@@ -101,6 +101,15 @@ pub(crate) enum Command {
         #[command(flatten)]
         asked: Asked,
     },
+    /// Drain a running sessmux, as SIGTERM does, and wait until it has ended: it refuses new sessions, and ends when those
+    /// that there are have ended, or after its drain_timeout
+    Drain {
+        #[command(flatten)]
+        asked: Asked,
+        /// Do not wait for its end
+        #[arg(long)]
+        no_wait: bool,
+    },
     /// Print the completions of a shell
     Completions {
         /// Which

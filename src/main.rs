@@ -80,6 +80,7 @@ fn main() -> ExitCode {
         }) => operate::sessions(&asked, ended, json, watch),
         Some(Command::Session { id, asked, json }) => operate::session(&asked, &id, json),
         Some(Command::End { id, asked }) => operate::end(&asked, &id),
+        Some(Command::Drain { asked, no_wait }) => operate::drain(&asked, !no_wait),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "sessmux", &mut std::io::stdout());
             ExitCode::SUCCESS

@@ -2,12 +2,13 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::raw::{Raw, RawAgent};
 use common::{Agent, HELLO, Proxy, route, soon};
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use sessmux::admin::Admin;
 use sessmux::config::{self, KeySource, Route};
@@ -331,7 +332,10 @@ async fn an_operator_ends_a_session_and_the_next_page_has_a_new_one() {
     // a page of whatever origin is no operator
     let (status, _) = operated.ask(&path, "Origin: http://x\r\n").await;
     assert_eq!((status, operated.only().await), (403, id.clone()));
+    assert_eq!(operated.ask("POST /drain", "Origin: http://x\r\n").await.0, 403);
     assert_eq!(operated.ask(&path.replace("DELETE", "POST"), "").await.0, 405);
+    assert_eq!(operated.ask("GET /drain", "").await.0, 405);
+    assert_eq!(operated.ask("GET /ready", "").await.0, 200);
 
     assert_eq!(operated.ask(&path, "").await, (204, String::new()));
     assert_eq!(page.close_code().await, Some(1000));
@@ -489,7 +493,7 @@ async fn the_one_socket_in_the_runtime_directory_is_found() {
         let mut child = Child(child.spawn().unwrap());
         let stderr = child.0.stderr.take().unwrap();
         let said = tokio::task::spawn_blocking(|| {
-            let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stderr));
+            let mut lines = BufReader::new(stderr).lines();
             lines.find_map(|line| Some(line.unwrap().split_once("admin on unix:")?.1.to_owned()))
         });
         let path = PathBuf::from(soon("the admin socket", said).await.unwrap().unwrap());
@@ -514,6 +518,61 @@ async fn the_one_socket_in_the_runtime_directory_is_found() {
     assert!(Command::new("kill").arg(pid).status().unwrap().success());
     assert!(child.0.wait().unwrap().success() && !path.exists());
     assert_eq!(run(sessions(), variables()).await.0, Some(0));
+}
+
+#[tokio::test]
+async fn an_operator_drains_and_waits_for_the_end() {
+    let mut agent = Agent::start().await;
+    let socket = folder("drain").join("admin.sock");
+    let address = format!("unix:{}", socket.display());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sessmux"));
+    let command = command
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--drain-timeout",
+            "1h",
+            "--admin",
+            &address,
+            "--upstream",
+        ])
+        .arg(format!("http://{}", agent.address))
+        .stderr(std::process::Stdio::piped());
+    let mut child = Child(command.spawn().unwrap());
+    let mut stderr = BufReader::new(child.0.stderr.take().unwrap());
+    let listening = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        while !line.contains("listening on http://") {
+            line.clear();
+            assert!(stderr.read_line(&mut line).unwrap() > 0);
+        }
+        let (_, rest) = line.split_once("listening on http://").unwrap();
+        rest.split(',').next().unwrap().to_owned()
+    });
+    // nobody reads on what it says, and it goes on all the same
+    let listening = soon("the address", listening).await.unwrap();
+    let target = format!("ws://{listening}/ws");
+    let (mut page, _) = soon("a page", tokio_tungstenite::connect_async(&target)).await.unwrap();
+    let mut server = agent.connection().await;
+
+    let drain = |more: &[&str]| {
+        let args = [&["drain", "--admin", &address], more].concat();
+        run(args.into_iter().map(ToOwned::to_owned).collect(), Vec::new())
+    };
+    let answered = |text: &str| (Some(0), text.to_owned(), String::new());
+    assert_eq!(drain(&["--no-wait"]).await, answered("draining\n"));
+    let waiting = tokio::spawn(drain(&[]));
+    // sessions go on
+    server.send("news").await;
+    let news = soon("news", page.next()).await;
+    assert_eq!(news.unwrap().unwrap().to_string(), "news");
+    assert!(!waiting.is_finished());
+    server.socket.close(None).await.unwrap();
+    while let Some(Ok(_)) = soon("the page's end", page.next()).await {}
+    let waited = soon("the end", waiting).await.unwrap();
+    assert_eq!(waited, answered("draining already\n"));
+    let ended = soon("the process", tokio::task::spawn_blocking(move || child.0.wait())).await;
+    assert!(ended.unwrap().unwrap().success() && !socket.exists());
 }
 
 /// A process that ends with its test.

@@ -7,6 +7,7 @@
 //! GET    /sessions       sessions, and those that ended lately, as JSON
 //! GET    /sessions/ID    those of this short hash, with what happened lately
 //! DELETE /sessions/ID    ends one
+//! POST   /drain          no new sessions; sessmux ends when those that there are have ended, or after a time
 //! ```
 
 mod listener;
@@ -53,19 +54,19 @@ pub struct Admin {
 struct Shared {
     metrics: Arc<Metrics>,
     sessions: Sessions,
-    /// Cancelled once sessmux drains or stops.
-    stopping: CancellationToken,
+    /// Cancelled once sessmux drains or stops; to cancel it makes it drain.
+    drain: CancellationToken,
     /// Who may ask over TCP; a Unix socket has its file's mode.
     gate: Option<Gate>,
 }
 
 impl Admin {
-    /// Binds it, if that is wanted; nothing is accepted yet. It tells of `server`, and its readiness ends with `stopping`.
+    /// Binds it, if that is wanted; nothing is accepted yet. It tells of `server`, which is to be run until `drain`.
     ///
     /// # Errors
     ///
     /// What the system says; another process that listens there.
-    pub async fn bind(address: &Address, server: &Server, stopping: CancellationToken) -> io::Result<Option<Self>> {
+    pub async fn bind(address: &Address, server: &Server, drain: CancellationToken) -> io::Result<Option<Self>> {
         let listener = match address {
             Address::Off => return Ok(None),
             Address::Runtime => Listener::bind_in(&runtime::folders(), server.local_addr()?.port()).await?,
@@ -79,7 +80,7 @@ impl Admin {
             shared: Arc::new(Shared {
                 metrics,
                 sessions,
-                stopping,
+                drain,
                 gate,
             }),
         }))
@@ -134,12 +135,28 @@ impl Admin {
 }
 
 impl Shared {
+    fn drain(&self) -> Response<Full<Bytes>> {
+        let already = self.drain.is_cancelled();
+        if !already {
+            tracing::info!("an operator asks to drain");
+            self.drain.cancel();
+        }
+        line(
+            StatusCode::ACCEPTED,
+            if already { "draining already\n" } else { "draining\n" },
+        )
+    }
+
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if let Some(gate) = &self.gate
             && let Err(refusal) = gate.check_host(request.uri(), request.headers())
         {
             tracing::warn!("admin: {}", refusal.log);
             return line(refusal.status, refusal.body);
+        }
+        // a page says where it comes from, and no page is an operator
+        if request.headers().contains_key(header::ORIGIN) {
+            return line(StatusCode::FORBIDDEN, "not for pages\n");
         }
         let (path, asks) = (
             request.uri().path(),
@@ -148,12 +165,14 @@ impl Shared {
         if let Some(id) = path.strip_prefix("/sessions/") {
             return match *request.method() {
                 _ if asks => sessions::tell(&self.sessions, id).await,
-                // a page says where it comes from, and no page is an operator
-                Method::DELETE if request.headers().contains_key(header::ORIGIN) => {
-                    line(StatusCode::FORBIDDEN, "no page ends sessions\n")
-                }
                 Method::DELETE => sessions::end(&self.sessions, id).await,
                 _ => not_allowed("GET, HEAD, DELETE"),
+            };
+        }
+        if path == "/drain" {
+            return match *request.method() {
+                Method::POST => self.drain(),
+                _ => not_allowed("POST"),
             };
         }
         if !asks {
@@ -162,7 +181,7 @@ impl Shared {
         match path {
             "/sessions" => sessions::list(&self.sessions).await,
             "/live" => line(StatusCode::OK, "ok\n"),
-            "/ready" if self.stopping.is_cancelled() => line(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            "/ready" if self.drain.is_cancelled() => line(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
             "/ready" => line(StatusCode::OK, "ok\n"),
             "/metrics" => match self.metrics.text() {
                 Ok(text) => text_of(StatusCode::OK, text, prometheus::TEXT_FORMAT),
@@ -173,7 +192,7 @@ impl Shared {
             },
             _ => line(
                 StatusCode::NOT_FOUND,
-                "there are /live, /ready, /metrics, /sessions and /sessions/ID\n",
+                "there are /live, /ready, /metrics, /sessions, /sessions/ID and /drain\n",
             ),
         }
     }

@@ -17,6 +17,8 @@ use table::Listing;
 
 /// How often `--watch` looks.
 const WATCH: Duration = Duration::from_secs(2);
+/// How often `drain` looks whether it is over.
+const LOOK: Duration = Duration::from_millis(200);
 /// What takes a terminal to its beginning, and empties it from there.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
@@ -86,6 +88,20 @@ pub(crate) fn end(asked: &Asked, id: &str) -> ExitCode {
         let client = Client::new(asked).await?;
         client.ask(Method::DELETE, &client::path_of(id)?).await?;
         Ok(writeln!(io::stdout(), "ended {id}")?)
+    })
+}
+
+/// Drains, and waits for the end if that is wanted.
+pub(crate) fn drain(asked: &Asked, wait: bool) -> ExitCode {
+    run(async {
+        let client = Client::new(asked).await?;
+        let answer = client.ask(Method::POST, "/drain").await?;
+        io::stdout().write_all(answer.as_bytes())?;
+        // its admin surface answers for as long as it is there
+        while wait && client.ask(Method::GET, "/live").await.is_ok() {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
     })
 }
 
