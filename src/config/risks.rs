@@ -57,7 +57,7 @@ impl Config {
             && !address.ip().to_canonical().is_loopback()
         {
             warn(format!(
-                "admin = \"{address}\" answers whoever reaches it, without asking who it is"
+                "admin = \"{address}\" answers whoever reaches it, without asking who it is, and ends sessions for them"
             ));
         }
         warnings.extend(self.routes.iter().flat_map(|route| route.warnings(self)));

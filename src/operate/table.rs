@@ -128,14 +128,13 @@ fn restart(sessions: &[Session]) -> String {
     let waiting = waiting.filter(|life| life.prompts.open > 0).count();
     let unknown = sessions.iter().filter(|it| it.turn.is_none()).count();
     let attached = sessions.iter().filter(|it| it.state == "attached").count();
-    let total = sessions.len();
+    let unknown = match unknown {
+        0 => String::new(),
+        _ => format!(", unknown {unknown} (no profile tells)"),
+    };
     format!(
-        "{total} sessions, {attached} with a page. A restart now would cut {running} running turns and {waiting} agents that wait \
-         for a person{}",
-        match unknown {
-            0 => ".".to_owned(),
-            _ => format!("; of {unknown} sessions no profile tells whether a turn runs."),
-        }
+        "Sessions {}, with a page {attached}. A restart now would cut: turns {running}, waiting for a person {waiting}{unknown}.",
+        sessions.len()
     )
 }
 
