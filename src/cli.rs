@@ -17,7 +17,8 @@ use sessmux::config::{Config, ConfigErrors, Flags};
 /// --log-bytes here is SESSMUX_LOG_BYTES in the environment, where commas separate a list, and log_bytes in the file,
 /// where a route may have its own.
 ///
-/// Exit codes: 0 done, 64 bad configuration (nothing was bound), 69 cannot listen, 70 internal error.
+/// Exit codes: 0 done, 64 bad configuration or command line (nothing was bound), 66 no such session, 69 cannot listen, or
+/// no sessmux answers, 70 internal error.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
@@ -69,6 +70,64 @@ pub(crate) enum Command {
         #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
         listen: SocketAddr,
     },
+    /// List the sessions of a running sessmux: those whose agent waits longest for a person first, then the oldest
+    Sessions {
+        #[command(flatten)]
+        asked: Asked,
+        /// Those that ended lately instead, and why
+        #[arg(long)]
+        ended: bool,
+        /// As JSON, those that ended lately included
+        #[arg(long, conflicts_with = "ended")]
+        json: bool,
+        /// Anew every 2 s
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Show one session of a running sessmux, and what happened in it lately
+    Session {
+        /// Its id: the short hash by which `sessions` and the log name it
+        id: String,
+        #[command(flatten)]
+        asked: Asked,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a session of a running sessmux: its page is closed with 1000, its agent's connection with 1001
+    End {
+        /// Its id: the short hash by which `sessions` and the log name it
+        id: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Drain a running sessmux, as SIGTERM does, and wait until it has ended: it refuses new sessions, and ends when those
+    /// that there are have ended, or after its drain_timeout
+    Drain {
+        #[command(flatten)]
+        asked: Asked,
+        /// Do not wait for its end
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Print the completions of a shell
+    Completions {
+        /// Which
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff), of sessmux or one of its commands
+    Man {
+        /// Of which command
+        command: Option<String>,
+    },
+}
+
+/// Which sessmux is asked.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Asked {
+    /// Its admin address: unix:PATH or ADDRESS:PORT [default: the one socket in the runtime directory]
+    #[arg(long, env = "SESSMUX_ADMIN", value_name = "ADDRESS")]
+    pub(crate) admin: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

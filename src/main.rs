@@ -1,6 +1,7 @@
 //! Start-up, commands, exit codes: parse and validate everything, then bind.
 
 mod cli;
+mod operate;
 
 use std::io::{IsTerminal, Write};
 use std::panic::resume_unwind;
@@ -8,10 +9,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use clap::CommandFactory;
 use clap::error::ErrorKind;
 use sessmux::admin::Admin;
 use sessmux::capture::{Recorder, Recording, recorder};
-use sessmux::config::{Config, ConfigError, ConfigErrors, Route};
+use sessmux::config::{self, Config, ConfigError, ConfigErrors, Route};
 use sessmux::profile::{BUILT_IN, built_in};
 use sessmux::server::Server;
 use sessmux::transport::tls::Tls;
@@ -23,7 +25,9 @@ use cli::{Cli, Command, LogFormat, Logs, ProfilesCommand};
 
 /// Bad configuration or command line (`EX_USAGE` of sysexits).
 const USAGE: u8 = 64;
-/// Cannot listen (`EX_UNAVAILABLE`).
+/// No such session (`EX_NOINPUT`).
+const NO_SESSION: u8 = 66;
+/// Cannot listen, or nobody answers (`EX_UNAVAILABLE`).
 const UNAVAILABLE: u8 = 69;
 /// A fault of ours (`EX_SOFTWARE`).
 const SOFTWARE: u8 = 70;
@@ -68,6 +72,20 @@ fn main() -> ExitCode {
                 .await
                 .map_err(|error| Unavailable::new("listen", &listen, error))
         }),
+        Some(Command::Sessions {
+            asked,
+            ended,
+            json,
+            watch,
+        }) => operate::sessions(&asked, ended, json, watch),
+        Some(Command::Session { id, asked, json }) => operate::session(&asked, &id, json),
+        Some(Command::End { id, asked }) => operate::end(&asked, &id),
+        Some(Command::Drain { asked, no_wait }) => operate::drain(&asked, !no_wait),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "sessmux", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+        Some(Command::Man { command }) => man(command.as_deref()),
         None => match cli.settings.load() {
             // the files of TLS first: where they cannot be used no recording is begun
             Ok(config) => match Tls::load(&config).and_then(|tls| Ok((tls, record(&config)?))) {
@@ -106,6 +124,24 @@ fn profiles(name: Option<&str>) -> ExitCode {
             }
         },
     }
+    ExitCode::SUCCESS
+}
+
+/// Prints the manual page of sessmux, or of one of its commands.
+fn man(name: Option<&str>) -> ExitCode {
+    let mut command = Cli::command();
+    // with it commands get the names that they are called by, sessmux-check and the like
+    command.build();
+    let page = match name {
+        None => Some(&command),
+        Some(name) => command.find_subcommand(name),
+    };
+    let Some(page) = page else {
+        eprintln!("man = {:?}: is no command of sessmux", name.unwrap_or_default());
+        return USAGE.into();
+    };
+    // whoever closes the pipe early has read enough
+    let _ = clap_mangen::Man::new(page.clone()).render(&mut std::io::stdout());
     ExitCode::SUCCESS
 }
 
@@ -189,12 +225,14 @@ async fn run(config: Config, tls: Tls, recorder: Option<Recorder>) -> Result<(),
     let no_listener = |error| Unavailable::new("listen", &listen, error);
     let server = Server::bind_with(config, tls, recorder).await.map_err(no_listener)?;
     let asked = shutdown::on_signal().map_err(no_listener)?;
-    let admin = match admin {
-        Some(address) => {
-            let bound = Admin::bind(&address, server.metrics(), asked.drain.clone()).await;
-            Some(bound.map_err(|error| Unavailable::new("admin", &address, error))?)
+    let admin = match Admin::bind(&admin, &server, asked.drain.clone()).await {
+        Ok(bound) => bound,
+        // nobody asked for it, so nothing else goes without it
+        Err(error) if admin == config::Admin::Runtime => {
+            tracing::warn!(cause = %error, "no admin socket: admin = \"unix:PATH\" says where, \"off\" goes without");
+            None
         }
-        None => None,
+        Err(error) => return Err(Unavailable::new("admin", &admin, error)),
     };
     let address = server.local_addr().map_err(no_listener)?;
     // what systems grant by default is far from what they allow
@@ -217,9 +255,11 @@ async fn run(config: Config, tls: Tls, recorder: Option<Recorder>) -> Result<(),
     let stopped = CancellationToken::new();
     let answering = async {
         if let Some(admin) = admin {
-            match admin.local_addr() {
-                Some(address) => tracing::info!("admin on http://{address}"),
-                None => tracing::debug!("admin on its socket"),
+            if let Some(address) = admin.local_addr() {
+                tracing::info!("admin on http://{address}");
+            }
+            if let Some(path) = admin.path() {
+                tracing::info!("admin on unix:{}", path.display());
             }
             admin.run(stopped.clone()).await;
         }
@@ -264,6 +304,8 @@ fn log_to_stderr(logs: &Logs) -> Result<(), String> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
+        // who reads the log may go, and to say so on standard error would end the task that logs: a session, the shutdown
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match logs.log_format {
         LogFormat::Json => builder.json().init(),

@@ -11,6 +11,7 @@ use common::{Proxy, route, soon};
 use sessmux::admin::Admin;
 use sessmux::config::{self, KeySource};
 use sessmux::metrics::{Metrics, Rule};
+use sessmux::server::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
@@ -31,16 +32,15 @@ struct Running {
     stop: DropGuard,
 }
 
+/// Beside a server that nobody asks.
 async fn start(address: &config::Admin) -> std::io::Result<Running> {
-    let (stopping, metrics, stop) = (
-        CancellationToken::new(),
-        Arc::new(Metrics::default()),
-        CancellationToken::new(),
-    );
-    let admin = Admin::bind(address, Arc::clone(&metrics), stopping.clone()).await?;
+    let (stopping, stop) = (CancellationToken::new(), CancellationToken::new());
+    let config = common::config(route("127.0.0.1:9".parse().unwrap(), vec![KeySource::Path]));
+    let server = Server::bind(config).await?;
+    let admin = Admin::bind(address, &server, stopping.clone()).await?.unwrap();
     Ok(Running {
         stopping,
-        metrics,
+        metrics: server.metrics(),
         admin: admin.local_addr(),
         done: tokio::spawn(admin.run(stop.clone())),
         stop: stop.drop_guard(),
@@ -101,6 +101,7 @@ async fn readiness_ends_when_stopping_begins_and_liveness_does_not() {
     running.stopping.cancel();
     assert_eq!((get("/live").await, get("/ready").await), ("200".into(), "503".into()));
     assert_eq!(get("/sessions/../metrics").await, "404");
+    assert_eq!(get("/other").await, "404");
 }
 
 #[tokio::test]

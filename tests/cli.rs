@@ -243,3 +243,30 @@ fn the_bound_of_a_profiles_log_holds_where_none_is_configured() {
     let (_, out, _) = said(&sessmux(&[("SESSMUX_LOG_BYTES", "1MiB")], &given));
     assert!(out.contains("log = 1048576 bytes"), "{out}");
 }
+
+#[test]
+fn completions_and_manual_pages_are_made_of_the_command_line() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, out, err) = said(&sessmux(&[], &["completions", shell]));
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{shell}");
+        assert!(out.contains("sessions") && out.contains("log-bytes"), "{shell}: {out}");
+    }
+    assert_eq!(said(&sessmux(&[], &["completions", "csh"])).0, Some(64));
+    let (code, out, _) = said(&sessmux(&[], &["man"]));
+    assert_eq!(code, Some(0));
+    assert!(
+        out.contains(".TH sessmux 1") && out.contains("sessmux\\-sessions(1)"),
+        "{out}"
+    );
+    let (code, out, _) = said(&sessmux(&[], &["man", "sessions"]));
+    assert_eq!(code, Some(0));
+    assert!(
+        out.contains(".TH sessmux-sessions 1") && out.contains("\\-\\-watch"),
+        "{out}"
+    );
+    let (code, _, err) = said(&sessmux(&[], &["man", "bogus"]));
+    assert_eq!(
+        (code, err.as_str()),
+        (Some(64), "man = \"bogus\": is no command of sessmux\n")
+    );
+}

@@ -436,7 +436,7 @@ fn pages_come_by_https_where_public_origins_say_so_or_else_where_the_listener_sp
 #[test]
 fn where_the_admin_surface_listens() {
     let upstream = ["--upstream", "http://127.0.0.1:8000"];
-    assert_eq!(load(None, &[], &upstream).unwrap().admin, None);
+    assert_eq!(load(None, &[], &upstream).unwrap().admin, Admin::Runtime);
     for (text, shown) in [("127.0.0.1:9090", "127.0.0.1:9090"), ("unix:a.sock", "unix:a.sock")] {
         let config = load(None, &[], &[&upstream[..], &["--admin", text]].concat()).unwrap();
         assert!(config.to_string().contains(&format!("admin = {shown}\n")), "{config}");
@@ -445,7 +445,7 @@ fn where_the_admin_surface_listens() {
     let config = load(Some(&file), &[], &[]).unwrap();
     assert_eq!(
         config.admin,
-        Some(Admin::Unix(fixture("valid/admin.sock"))),
+        Admin::Unix(fixture("valid/admin.sock")),
         "relative to the file"
     );
     for text in ["9090", "localhost:9090", "unix:"] {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
-use crate::config::Admin;
+use super::runtime;
 use crate::transport::socket::Socket;
 
 /// Only the user who runs sessmux.
@@ -22,16 +22,40 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    /// Listens; what a crash left at a Unix socket's path is removed.
-    pub(super) async fn bind(address: &Admin) -> io::Result<Self> {
-        match address {
-            Admin::Tcp(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
-            Admin::Unix(path) => {
-                remove_leftover(path).await?;
-                let listener = UnixListener::bind(path)?;
-                fs::set_permissions(path, Permissions::from_mode(MODE))?;
-                Ok(Self::Unix(listener, path.clone()))
+    /// Listens in the first of these folders that is ours alone, at a socket of this port's.
+    pub(super) async fn bind_in(folders: &[PathBuf], port: u16) -> io::Result<Self> {
+        let mut reasons = Vec::new();
+        for folder in folders {
+            let bound = match runtime::prepare(folder, port) {
+                Ok(path) => Self::bind_unix(&path).await,
+                Err(error) => Err(error),
+            };
+            match bound {
+                Ok(listener) => return Ok(listener),
+                Err(error) => reasons.push(format!("{}: {error}", folder.display())),
             }
+        }
+        Err(io::Error::other(reasons.join("; ")))
+    }
+
+    /// Listens at a port.
+    pub(super) async fn bind_tcp(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self::Tcp(TcpListener::bind(address).await?))
+    }
+
+    /// Listens at a socket; what a crash left at its path is removed.
+    pub(super) async fn bind_unix(path: &Path) -> io::Result<Self> {
+        remove_leftover(path).await?;
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, Permissions::from_mode(MODE))?;
+        Ok(Self::Unix(listener, path.to_owned()))
+    }
+
+    /// Its path, if it is a socket.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(_, path) => Some(path),
         }
     }
 

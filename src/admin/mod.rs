@@ -1,15 +1,22 @@
-//! What an operator asks, apart from the traffic: `GET`s over a Unix socket or a TCP port of its own.
+//! What an operator asks, apart from the traffic: over a Unix socket or a TCP port of its own.
 //!
 //! ```text
-//! /live      200 as long as the process turns
-//! /ready     200 while new sessions are taken, 503 once sessmux drains; the agent server's health is not its own
-//! /metrics   Prometheus's text format
+//! GET    /live           200 as long as the process turns
+//! GET    /ready          200 while new sessions are taken, 503 once sessmux drains; the agent server's health is not its own
+//! GET    /metrics        Prometheus's text format
+//! GET    /sessions       sessions, and those that ended lately, as JSON
+//! GET    /sessions/ID    those of this short hash, with what happened lately
+//! DELETE /sessions/ID    ends one
+//! POST   /drain          no new sessions; sessmux ends when those that there are have ended, or after a time
 //! ```
 
 mod listener;
+pub mod runtime;
+mod sessions;
 
 use std::convert::Infallible;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +33,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Admin as Address;
 use crate::metrics::Metrics;
+use crate::server::Server;
 use crate::server::gate::Gate;
+use crate::session::registry::Sessions;
 use listener::Listener;
 
 /// How long a client may take for a request.
@@ -44,29 +53,43 @@ pub struct Admin {
 #[derive(Debug)]
 struct Shared {
     metrics: Arc<Metrics>,
-    /// Cancelled once sessmux drains or stops.
-    stopping: CancellationToken,
+    sessions: Sessions,
+    /// Cancelled once sessmux drains or stops; to cancel it makes it drain.
+    drain: CancellationToken,
     /// Who may ask over TCP; a Unix socket has its file's mode.
     gate: Option<Gate>,
 }
 
 impl Admin {
-    /// Binds it; nothing is accepted yet. Its readiness ends with `stopping`.
+    /// Binds it, if that is wanted; nothing is accepted yet. It tells of `server`, which is to be run until `drain`.
     ///
     /// # Errors
     ///
     /// What the system says; another process that listens there.
-    pub async fn bind(address: &Address, metrics: Arc<Metrics>, stopping: CancellationToken) -> io::Result<Self> {
-        let listener = Listener::bind(address).await?;
+    pub async fn bind(address: &Address, server: &Server, drain: CancellationToken) -> io::Result<Option<Self>> {
+        let listener = match address {
+            Address::Off => return Ok(None),
+            Address::Runtime => Listener::bind_in(&runtime::folders(), server.local_addr()?.port()).await?,
+            Address::Tcp(address) => Listener::bind_tcp(*address).await?,
+            Address::Unix(path) => Listener::bind_unix(path).await?,
+        };
+        let (metrics, sessions) = (server.metrics(), server.sessions());
         let gate = listener.local_addr().map(|address| Gate::new(address, false, &[], &[]));
-        Ok(Self {
+        Ok(Some(Self {
             listener,
             shared: Arc::new(Shared {
                 metrics,
-                stopping,
+                sessions,
+                drain,
                 gate,
             }),
-        })
+        }))
+    }
+
+    /// Where it listens, if it is at a socket.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.listener.path()
     }
 
     /// Where it listens, if it is on TCP.
@@ -95,8 +118,8 @@ impl Admin {
             let stop = stop.clone();
             tracker.spawn(async move {
                 let service = service_fn(move |request| {
-                    let answer = shared.answer(&request);
-                    async move { Ok::<_, Infallible>(answer) }
+                    let shared = Arc::clone(&shared);
+                    async move { Ok::<_, Infallible>(shared.answer(&request).await) }
                 });
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -112,19 +135,53 @@ impl Admin {
 }
 
 impl Shared {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn drain(&self) -> Response<Full<Bytes>> {
+        let already = self.drain.is_cancelled();
+        if !already {
+            tracing::info!("an operator asks to drain");
+            self.drain.cancel();
+        }
+        line(
+            StatusCode::ACCEPTED,
+            if already { "draining already\n" } else { "draining\n" },
+        )
+    }
+
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if let Some(gate) = &self.gate
             && let Err(refusal) = gate.check_host(request.uri(), request.headers())
         {
             tracing::warn!("admin: {}", refusal.log);
             return line(refusal.status, refusal.body);
         }
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            return line(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
+        // a page says where it comes from, and no page is an operator
+        if request.headers().contains_key(header::ORIGIN) {
+            return line(StatusCode::FORBIDDEN, "not for pages\n");
         }
-        match request.uri().path() {
+        let (path, asks) = (
+            request.uri().path(),
+            matches!(*request.method(), Method::GET | Method::HEAD),
+        );
+        if let Some(id) = path.strip_prefix("/sessions/") {
+            return match *request.method() {
+                _ if asks => sessions::tell(&self.sessions, id).await,
+                Method::DELETE => sessions::end(&self.sessions, id).await,
+                _ => not_allowed("GET, HEAD, DELETE"),
+            };
+        }
+        if path == "/drain" {
+            return match *request.method() {
+                Method::POST => self.drain(),
+                _ => not_allowed("POST"),
+            };
+        }
+        if !asks {
+            return not_allowed("GET, HEAD");
+        }
+        match path {
+            "/sessions" => sessions::list(&self.sessions).await,
             "/live" => line(StatusCode::OK, "ok\n"),
-            "/ready" if self.stopping.is_cancelled() => line(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            "/ready" if self.drain.is_cancelled() => line(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
             "/ready" => line(StatusCode::OK, "ok\n"),
             "/metrics" => match self.metrics.text() {
                 Ok(text) => text_of(StatusCode::OK, text, prometheus::TEXT_FORMAT),
@@ -133,13 +190,24 @@ impl Shared {
                     line(StatusCode::INTERNAL_SERVER_ERROR, "see the log\n")
                 }
             },
-            _ => line(StatusCode::NOT_FOUND, "there are /live, /ready and /metrics\n"),
+            _ => line(
+                StatusCode::NOT_FOUND,
+                "there are /live, /ready, /metrics, /sessions, /sessions/ID and /drain\n",
+            ),
         }
     }
 }
 
-fn line(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    text_of(status, text.to_owned(), "text/plain; charset=utf-8")
+fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {
+    let mut answer = line(StatusCode::METHOD_NOT_ALLOWED, "the method is not allowed here\n");
+    answer
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(methods));
+    answer
+}
+
+fn line(status: StatusCode, text: impl Into<String>) -> Response<Full<Bytes>> {
+    text_of(status, text.into(), "text/plain; charset=utf-8")
 }
 
 fn text_of(status: StatusCode, text: String, kind: &'static str) -> Response<Full<Bytes>> {

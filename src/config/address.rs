@@ -20,8 +20,13 @@ pub enum Upstream {
 }
 
 /// Where the admin surface listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Admin {
+    /// At a socket in the runtime directory, which is its user's alone.
+    #[default]
+    Runtime,
+    /// Nowhere.
+    Off,
     /// `ADDRESS:PORT`.
     Tcp(SocketAddr),
     /// `unix:PATH`; the file is its owner's alone.
@@ -35,10 +40,10 @@ impl FromStr for Admin {
         match text.strip_prefix("unix:") {
             Some("") => Err("lacks the socket's path".into()),
             Some(path) => Ok(Self::Unix(path.into())),
-            None => text
-                .parse()
-                .map(Self::Tcp)
-                .map_err(|_| "is not unix:PATH, nor ADDRESS:PORT with an IP address, such as 127.0.0.1:9090".into()),
+            None if text == "off" => Ok(Self::Off),
+            None => text.parse().map(Self::Tcp).map_err(|_| {
+                "is neither off nor unix:PATH, nor ADDRESS:PORT with an IP address, such as 127.0.0.1:9090".into()
+            }),
         }
     }
 }
@@ -46,6 +51,8 @@ impl FromStr for Admin {
 impl fmt::Display for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Runtime => f.write_str("a socket in the runtime directory"),
+            Self::Off => f.write_str("off"),
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }

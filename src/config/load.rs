@@ -37,7 +37,7 @@ impl Config {
             allow_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             limits: Limits::default(),
-            admin: None,
+            admin: Admin::default(),
             drain_timeout: DRAIN_TIMEOUT,
             record: None,
             routes: vec![Arc::new(route)],
@@ -250,13 +250,14 @@ impl Loader {
         Some(self.relative(given.place, Path::new(given.values.first()?)))
     }
 
-    fn admin(&mut self, layers: &[&Layer]) -> Option<Admin> {
-        let given = first(layers, "admin")?;
-        let admin = self.parsed("admin", given, &str::parse::<Admin>).pop()?;
-        Some(match admin {
-            Admin::Unix(path) => Admin::Unix(self.relative(given.place, &path)),
-            Admin::Tcp(_) => admin,
-        })
+    fn admin(&mut self, layers: &[&Layer]) -> Admin {
+        let Some(given) = first(layers, "admin") else {
+            return Admin::default();
+        };
+        match self.parsed("admin", given, &str::parse::<Admin>).pop() {
+            Some(Admin::Unix(path)) => Admin::Unix(self.relative(given.place, &path)),
+            admin => admin.unwrap_or_default(),
+        }
     }
 
     fn profile(&mut self, layers: &[&Layer]) -> Profile {

@@ -60,7 +60,7 @@ pub struct Config {
     /// Bounds on what clients may take.
     pub limits: Limits,
     /// Where the admin surface listens, if it does.
-    pub admin: Option<Admin>,
+    pub admin: Admin,
     /// How long sessions may go on once sessmux is asked to end.
     pub drain_timeout: Duration,
     /// Where live traffic is recorded, if it is.

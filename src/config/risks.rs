@@ -53,11 +53,11 @@ impl Config {
                 "trusted_proxies = \"{network}\" believes everybody who they say they are"
             ));
         }
-        if let Some(Admin::Tcp(address)) = &self.admin
+        if let Admin::Tcp(address) = &self.admin
             && !address.ip().to_canonical().is_loopback()
         {
             warn(format!(
-                "admin = \"{address}\" answers whoever reaches it, without asking who it is"
+                "admin = \"{address}\" answers whoever reaches it, without asking who it is, and ends sessions for them"
             ));
         }
         warnings.extend(self.routes.iter().flat_map(|route| route.warnings(self)));

@@ -41,10 +41,7 @@ impl fmt::Display for Config {
             limits.attach_rate,
             limits.session_rate,
         )?;
-        writeln!(f, "drain_timeout = {:?}", self.drain_timeout)?;
-        if let Some(admin) = &self.admin {
-            writeln!(f, "admin = {admin}")?;
-        }
+        writeln!(f, "drain_timeout = {:?}\nadmin = {}", self.drain_timeout, self.admin)?;
         if let Some(file) = &self.record {
             writeln!(f, "record = {}", file.display())?;
         }

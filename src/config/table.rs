@@ -203,7 +203,8 @@ const SLOW_READER: &str =
 const ATTACH_RATE: &str = "WebSocket requests of one client a second, in the mean over 10 s [default: 50]";
 const SESSION_RATE: &str = "New sessions of one client a second, in the mean over 10 s [default: 20]";
 const DRAIN_TIMEOUT: &str = "How long sessions may go on after SIGTERM [default: 25s]";
-const ADMIN: &str = "Where metrics and health are asked for: unix:PATH or ADDRESS:PORT";
+const ADMIN: &str = "Where operators ask for health, metrics and sessions: unix:PATH, ADDRESS:PORT or off [default: a socket in the \
+    runtime directory]";
 const RECORD: &str =
     "Record every message, secrets included, in this file, to write a profile by: sessmux profiles test";
 const SUBPROTOCOL: &str = "The subprotocol that a route with a first: key answers with";

@@ -4,6 +4,8 @@ use std::fmt;
 
 use super::frame::{self, Opcode};
 
+/// The conversation is over, in order: what a page is told whose session an operator ends.
+pub const NORMAL: u16 = 1000;
 /// The page or the server is going away.
 pub const GOING_AWAY: u16 = 1001;
 /// A close frame without a code: what it is called, for it is never written.

@@ -259,7 +259,7 @@ impl Log {
     }
 
     /// How many complete messages are retained.
-    fn messages(&self) -> u64 {
+    pub fn messages(&self) -> u64 {
         self.boundary.position - self.base.position - self.removed
     }
 

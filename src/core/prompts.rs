@@ -1,6 +1,7 @@
 //! Server messages that wait for the person, and which of them were answered.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::log::Mark;
 
@@ -14,6 +15,8 @@ const MAX_ANSWERED: usize = 256;
 pub struct Prompt {
     /// What its answer names, where the protocol has that.
     pub id: Option<String>,
+    /// Since when it is open.
+    pub since: Instant,
     /// Where it starts in the log.
     pub mark: Mark,
     /// Its frames, kept here too: it may be evicted from the log.
@@ -50,12 +53,17 @@ impl Prompts {
     }
 
     /// The server asks something; returns the prompts that are closed by that: an older one of the same id, or too many.
-    pub fn asked(&mut self, id: Option<String>, mark: Mark, wire: Vec<u8>) -> Option<Prompt> {
+    pub fn asked(&mut self, now: Instant, id: Option<String>, mark: Mark, wire: Vec<u8>) -> Option<Prompt> {
         let same = self.open.iter().position(|prompt| id.is_some() && prompt.id == id);
         let closed = same.or_else(|| (self.open.len() == MAX_OPEN).then_some(0));
         let closed = closed.map(|index| self.open.remove(index));
         self.answered.retain(|answered| *answered != id);
-        self.open.push(Prompt { id, mark, wire });
+        self.open.push(Prompt {
+            id,
+            since: now,
+            mark,
+            wire,
+        });
         closed
     }
 
@@ -111,7 +119,7 @@ mod tests {
     }
 
     fn asked(prompts: &mut Prompts, id: Option<&str>, position: u64) -> Option<Prompt> {
-        prompts.asked(id.map(ToOwned::to_owned), mark(position), vec![0; 10])
+        prompts.asked(Instant::now(), id.map(ToOwned::to_owned), mark(position), vec![0; 10])
     }
 
     /// The prompt that is answered first by this.

@@ -22,6 +22,7 @@ use crate::capture::Recorder;
 use crate::config::Config;
 use crate::metrics::{Metrics, Rule};
 use crate::session::quota::Place;
+use crate::session::registry::Sessions;
 use crate::shutdown::Shutdown;
 use crate::transport::tls::Tls;
 
@@ -89,6 +90,12 @@ impl Server {
     #[must_use]
     pub fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.shared.metrics)
+    }
+
+    /// The sessions that it has.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        self.shared.sessions.clone()
     }
 
     /// Serves until it is asked to drain, and then sessions that there are already, until they have ended, the drain's

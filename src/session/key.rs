@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -153,6 +154,18 @@ fn encoded<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Box<[u8]> {
 /// A session in logs: a short hash of its key, with a secret of this process, so that keys do not reach logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionId(u32);
+
+impl FromStr for SessionId {
+    type Err = String;
+
+    /// Eight hexadecimal digits, as they are shown.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let id = u32::from_str_radix(text, 16).ok().map(Self);
+        // neither signs nor other spellings
+        id.filter(|id| id.to_string() == text)
+            .ok_or_else(|| "a session's id has eight hexadecimal digits, as in the log".into())
+    }
+}
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

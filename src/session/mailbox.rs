@@ -6,9 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use hyper::header::HeaderValue;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::attach::Attach;
+use super::description::Description;
 use super::key::Owner;
 use super::registry::{Done, Relief};
 
@@ -23,6 +24,10 @@ pub enum Mail {
     Abandoned,
     /// All sessions together hold too much: it gives back what is asked for, and then drops the other.
     Relieve(Relief, Done),
+    /// An operator asks how it stands, and with the flag what happened lately.
+    Describe(mpsc::UnboundedSender<Description>, bool),
+    /// An operator ends it; the other is dropped once it is forgotten.
+    End(oneshot::Sender<()>),
     /// sessmux stops: upstream is closed in order and the page told to come back.
     Shutdown,
 }

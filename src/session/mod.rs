@@ -7,6 +7,7 @@ pub mod admission;
 pub mod attach;
 pub mod browser;
 pub mod budget;
+pub mod description;
 mod farewell;
 pub mod key;
 mod lookalike;
@@ -20,6 +21,7 @@ pub mod rate;
 pub mod registry;
 mod scratch;
 mod task;
+pub mod timeline;
 mod upstream;
 
 pub use task::rehearsal;

@@ -36,7 +36,7 @@ class Server:
             text=True,
             errors="replace",
             cwd=cwd,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **(env or {})},
+            env={**os.environ, "SESSMUX_ADMIN": "off", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **(env or {})},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -33,7 +33,7 @@ export function environment(name) {
  * known to listen on `port` is ready once it accepts connections there.
  */
 export async function serve(command, args, env = {}, port = null) {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, SESSMUX_ADMIN: 'off', ...env } });
   const said = [];
   const url = new Promise((resolve, reject) => {
     child.once('error', reject);

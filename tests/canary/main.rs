@@ -1,5 +1,6 @@
 //! Secrets stay secrets: every way through sessmux is driven with marked ones, and nothing that a real process says, at
-//! its most talkative, has a mark in it: neither its log, nor its metrics, nor what `check` shows.
+//! its most talkative, has a mark in it: neither its log, nor its metrics, nor what it tells an operator of sessions, nor
+//! what `check` shows.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -78,7 +79,8 @@ async fn no_secret_is_ever_said() {
     ways::broken_pages(&process, &agent).await;
     ways::broken_servers(&process, &agent).await;
     ways::overflow(&process, &agent).await;
-    let metrics = process.metrics().await;
+    let metrics = process.told("/metrics").await;
+    let sessions = process.sessions().await;
     process.stop();
 
     let said = process.said();
@@ -111,6 +113,24 @@ async fn no_secret_is_ever_said() {
     let leaked = leaks(&said, &secrets);
     assert!(leaked.is_empty(), "{}", leaked.join("\n"));
     assert_eq!(leaks(&metrics, &secrets), Vec::<&str>::new());
+    // each state and happening that the ways above bring about
+    for expected in [
+        r#""state":"ended""#,
+        r#""state":"ending""#,
+        r#""what":"takeover""#,
+        r#""what":"prompt""#,
+        r#""what":"answer""#,
+        r#""what":"replay""#,
+        r#""what":"gap""#,
+        r#""what":"overflow""#,
+        r#""what":"named""#,
+        r#""what":"upstream-fault""#,
+        r#""cause":"closed","code":1001"#,
+        r#""cause":"dismissed","code":1002"#,
+    ] {
+        assert!(sessions.contains(expected), "{expected} was never told:\n{sessions}");
+    }
+    assert_eq!(leaks(&sessions, &secrets), Vec::<&str>::new());
 }
 
 #[test]

@@ -83,13 +83,30 @@ impl Process {
         self.said.lock().unwrap().clone()
     }
 
-    pub(crate) async fn metrics(&self) -> String {
+    /// What the admin surface answers.
+    pub(crate) async fn told(&self, path: &str) -> String {
         let mut socket = UnixStream::connect(&self.admin).await.unwrap();
-        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        socket.write_all(request).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        soon("the metrics", socket.read_to_string(&mut answer)).await.unwrap();
+        soon(path, socket.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
         answer
+    }
+
+    /// All that it tells of every session, and of those that have ended.
+    pub(crate) async fn sessions(&self) -> String {
+        let mut all = self.told("/sessions").await;
+        let (_, list) = all.split_once("\r\n\r\n").unwrap();
+        let list: serde_json::Value = serde_json::from_str(list).unwrap();
+        for session in ["sessions", "ended"]
+            .iter()
+            .flat_map(|part| list[part].as_array().unwrap())
+        {
+            let id = session["session"].as_str().unwrap();
+            all += &self.told(&format!("/sessions/{id}")).await;
+        }
+        all
     }
 
     /// Ends it at once, in order, with whatever is still attached.

@@ -342,6 +342,7 @@ pub(crate) async fn overflow(process: &Process, agent: &RawAgent) {
     for _ in 0..16 {
         server.send(&secret("much").repeat(50)).await;
     }
+    process.says(&["log full"]).await;
     let mut page = Raw::upgraded(process.address, &target, "").await;
     assert_eq!(page.text().await, secret("much").repeat(50));
     process.says(&["gap"]).await;

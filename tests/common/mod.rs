@@ -197,7 +197,11 @@ impl Proxy {
 
     pub async fn with(config: Config) -> Self {
         capture::install();
-        let server = Server::bind(config).await.unwrap();
+        Self::of(Server::bind(config).await.unwrap())
+    }
+
+    /// The one that this server makes.
+    pub fn of(server: Server) -> Self {
         let address = server.local_addr().unwrap();
         let stop = CancellationToken::new();
         let metrics = server.metrics();

@@ -35,7 +35,7 @@ impl Session {
         let mark = self.log.boundary();
         self.log.copy(mark.offset, self.log.tail(), &mut wire);
         self.log.pin(wire.len());
-        let closed = self.kept.get_or_insert_default().prompts.asked(id, mark, wire);
+        let closed = self.kept.get_or_insert_default().prompts.asked(now, id, mark, wire);
         self.closed(now, closed.into_iter().collect());
     }
 

@@ -2,13 +2,15 @@
 //!
 //! Whatever a page does carries the epoch of its attachment; what acts for an older one changes nothing and is counted.
 //! This file has the state and its deadlines; [`attach`] has pages that come and go, [`hello`] what they say first,
-//! [`upstream`] and [`page`] the traffic with either side, [`relief`] what it gives back, `kept` which messages are not kept for later pages.
+//! [`upstream`] and [`page`] the traffic with either side, [`relief`] what it gives back, `kept` which messages are not kept for later
+//! pages, [`report`] what an operator is told.
 
 pub mod attach;
 pub mod hello;
 mod kept;
 pub mod page;
 pub mod relief;
+pub mod report;
 pub mod upstream;
 
 use std::time::Instant;
@@ -27,6 +29,7 @@ use upstream::End;
 pub use super::deadlines::Due;
 pub use attach::{Admission, Attachment, Departure, Newcomer};
 pub use hello::HelloFate;
+pub use report::Report;
 pub use upstream::{Received, UpstreamEnd};
 
 /// See the module. A copy tells what would come of something, without its happening.

@@ -6,6 +6,7 @@
 
 mod create;
 mod membership;
+mod operate;
 mod rehearsed;
 mod relief;
 
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::{Admission, Limit};
 use super::budget::{Budget, Share};
+use super::description::Description;
 use super::key::{Key, Owner};
 use super::lookalike::Lookalikes;
 use super::mailbox::{Mail, Mailbox};
@@ -38,6 +40,7 @@ use create::{Dialing, Queue, Waiter, create, lock};
 
 pub use create::Creation;
 pub(super) use membership::{Membership, Naming};
+pub use operate::{Listing, NotEnded};
 pub use relief::{Done, Relief};
 
 /// All sessions of this process; cheap to clone.
@@ -62,6 +65,8 @@ struct Inner {
     relieving: AtomicBool,
     metrics: Arc<Metrics>,
     roots: Roots,
+    /// Sessions that ended lately, the newest last.
+    ended: Mutex<VecDeque<Description>>,
 }
 
 #[derive(Debug, Clone)]
@@ -128,6 +133,7 @@ impl Sessions {
                 relieving: AtomicBool::new(false),
                 metrics,
                 roots,
+                ended: Mutex::default(),
             }),
         }
     }

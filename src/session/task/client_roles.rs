@@ -15,6 +15,7 @@ use crate::profile::{self, Kind, Profile, Role, Rule, Side};
 use crate::session::page::{Message, beginning, kind, payload};
 use crate::session::policy::first_is_hello;
 use crate::session::registry::Naming;
+use crate::session::timeline::What;
 
 impl SessionTask {
     /// A whole message of the page, the `number`th of its life: goes upstream, unless a rule says otherwise.
@@ -94,11 +95,17 @@ impl SessionTask {
             Some(Role::Request) => self.request(rule, message, &text, is_hello),
             Some(Role::PromptAnswer) => {
                 let id = rule.and_then(|rule| rule.id_of(&text));
-                if let Answer::Late = self.core.prompt_answered(now, id.as_deref()) {
-                    let late = self.core.counts().late_answers;
-                    tracing::info!(session = %self.membership.id, late, "an answer to what was answered before: dropped");
-                } else {
-                    self.forward(message, is_hello);
+                match self.core.prompt_answered(now, id.as_deref()) {
+                    Answer::Late => {
+                        let late = self.core.counts().late_answers;
+                        tracing::info!(session = %self.membership.id, late, "an answer to what was answered before: dropped");
+                    }
+                    Answer::First(prompt) => {
+                        let position = prompt.mark.position + 1;
+                        self.timeline.note(now, What::Answer { position });
+                        self.forward(message, is_hello);
+                    }
+                    Answer::Unknown => self.forward(message, is_hello),
                 }
             }
             // only the first message was verified
@@ -115,7 +122,7 @@ impl SessionTask {
 
     /// The page or the server has said that nothing follows: nobody comes back to this.
     pub(super) fn conversation_over(&mut self, now: Instant) {
-        self.core.turn_ended(now);
+        self.turn_ended(now);
         self.core.stay_one_to_one();
     }
 

@@ -1,6 +1,7 @@
 //! The answer to the session's hello: recorded, and shown to the pages that come later.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use super::SessionTask;
 use crate::core::frame::{self, Opcode, Sender};
@@ -8,12 +9,16 @@ use crate::profile::Kind;
 use crate::session::mailbox::Mail;
 use crate::session::page::{kind, payload_of};
 use crate::session::registry::Naming;
+use crate::session::timeline::What;
 
 impl SessionTask {
     /// This is the answer to the hello.
-    pub(super) fn hello_answer(&mut self, text: &[u8]) {
+    pub(super) fn hello_answer(&mut self, now: Instant, text: &[u8]) {
         self.core.hello_answered();
         let naming = self.membership.answered(&self.route, text);
+        if naming == Naming::Changed {
+            self.timeline.note(now, What::Named);
+        }
         // nor does anybody find one whose server should have named it and did not
         if naming == Naming::Taken || self.membership.key.is_alone() {
             self.core.stay_one_to_one();

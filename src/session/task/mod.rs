@@ -5,10 +5,12 @@
 //! upstream reader.
 //! This file has the poll, the mail and the end; [`upstream_side`] and [`page_side`] the traffic, [`client_roles`],
 //! [`server_roles`] and [`hello`] what a profile makes of it, [`time`] the deadlines, [`record`] what is written down;
-//! [`relief`] what it gives back when memory is short; [`rehearsal`] is a task without traffic.
+//! [`relief`] what it gives back when memory is short, [`operate`] what an operator asks; [`rehearsal`] is a task without
+//! traffic.
 
 mod client_roles;
 mod hello;
+mod operate;
 mod page_side;
 mod record;
 pub mod rehearsal;
@@ -33,6 +35,7 @@ use super::mailbox::Mail;
 use super::page::Page;
 use super::policy::bounds;
 use super::registry::Membership;
+use super::timeline::{Timeline, What};
 use super::upstream::Upstream;
 use crate::config::Route;
 use crate::core::cause::Parting;
@@ -61,6 +64,10 @@ pub(super) struct SessionTask {
     timer: Option<Pin<Box<Sleep>>>,
     // boxed, for sessions without a profile have nothing of it
     told: Option<Box<Told>>,
+    /// What happened lately.
+    timeline: Timeline,
+    /// Since when it is over, or its upstream connection, and why.
+    why: Option<Box<(Instant, String)>>,
     over: bool,
 }
 
@@ -105,6 +112,8 @@ impl SessionTask {
             browser: None,
             timer: None,
             told: None,
+            timeline: Timeline::new(now),
+            why: None,
             over: false,
         };
         task.upstream_bytes(read, now);
@@ -133,6 +142,11 @@ impl SessionTask {
                     }
                 }
                 Mail::Relieve(relief, _done) => self.relieve(relief, now),
+                Mail::Describe(to, whole) => {
+                    // who has gone does not want it
+                    let _ = to.send(self.describe(now, whole));
+                }
+                Mail::End(done) => self.end_by_operator(now, done),
                 Mail::Shutdown => {
                     self.close_page(
                         now,
@@ -177,6 +191,7 @@ impl SessionTask {
             && let Err(why) = self.told.get_or_insert_default().proofs.check(now, proof)
         {
             tracing::warn!(session = %self.membership.id, cause = why, "attach refused");
+            self.timeline.note(now, What::Refused { code: close::REFUSED });
             return attach.turn_away(self.membership.tracker(), &Close::new(close::REFUSED, why));
         }
         if self.page.is_some() && !self.core.stands() {
@@ -194,6 +209,7 @@ impl SessionTask {
             Admission::Attached(it) => {
                 self.record_attach(now, it.epoch, it.cause);
                 let older = self.page.take();
+                self.note_attach(now, &it, older.as_deref());
                 tracing::info!(
                     session = %self.membership.id, epoch = it.epoch, cause = it.cause.map(|cause| cause.name()),
                     from = it.from.position + 1, replay = it.replayed, gap = it.gap, takeover = older.is_some(), "attach"
@@ -222,6 +238,12 @@ impl SessionTask {
                 self.page_bytes(&unread, now);
             }
             Admission::Refused(head, close) => {
+                self.timeline.note(
+                    now,
+                    What::Refused {
+                        code: close.code.unwrap_or(close::NO_CODE),
+                    },
+                );
                 tracing::info!(session = %self.membership.id, code = close.code, reason = %close.reason, "attach refused");
                 attach.head = head;
                 attach.turn_away(self.membership.tracker(), &close);
@@ -247,6 +269,7 @@ impl SessionTask {
         }
         if !self.over {
             self.over = true;
+            self.note_end(why);
             tracing::info!(
                 session = %self.membership.id, why, positions = self.core.log().boundary().position,
                 evicted = self.core.counts().evicted, stale = self.core.counts().stale, "end"
@@ -286,12 +309,16 @@ impl Future for SessionTask {
 impl Drop for SessionTask {
     /// Also when it panics: the registry forgets the session, and whoever waits for it starts another.
     fn drop(&mut self) {
+        // with what an operator may ask later; the moment of its end is the last in which it can tell
+        let now = tokio::time::Instant::now().into_std();
+        let description = self.describe_end(now);
+        self.membership.remember(description);
         let left = self.membership.leave();
         let waiting = self.told.take().into_iter().flat_map(|told| told.waiting);
         let waiting = waiting.map(|(_, attach)| attach);
         let mail = left.into_iter().filter_map(|mail| match mail {
             Mail::Attach(attach) => Some(attach),
-            Mail::Challenge(_) | Mail::Abandoned | Mail::Relieve(..) | Mail::Shutdown => None,
+            _ => None,
         });
         waiting.chain(mail).for_each(|attach| attach.give_back());
     }

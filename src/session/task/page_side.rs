@@ -11,6 +11,7 @@ use crate::core::frame::Opcode;
 use crate::metrics::Rule;
 use crate::session::farewell::{end, farewell};
 use crate::session::scratch;
+use crate::session::timeline::Left;
 use crate::transport::reader::Event;
 
 /// Reads of a page that is replaced: 8 MiB, more than a socket holds, so that one that sends without end ends.
@@ -150,13 +151,15 @@ impl SessionTask {
             return;
         };
         self.record_detach(now, page.epoch, parting);
+        let said = close.and_then(|close| close.code);
+        self.note_detach(now, page.epoch, Left::of(parting, said));
         let mut rest = departure.rest;
         if let Some(close) = close.filter(|_| !departure.closed) {
             close.write(&mut rest, None);
         }
         tracing::info!(
             session = %self.membership.id, epoch = page.epoch, ?parting,
-            code = close.and_then(|close| close.code), position = self.core.log().boundary().position, "detach"
+            code = said, position = self.core.log().boundary().position, "detach"
         );
         let tracker = self.membership.tracker();
         if close.is_none() && self.core.end().is_some() {
@@ -174,6 +177,7 @@ impl SessionTask {
             return;
         };
         self.record_detach(now, page.epoch, Parting::Cut);
+        self.note_detach(now, page.epoch, Left::Cut);
         tracing::info!(session = %self.membership.id, epoch = page.epoch, why, "detach");
         page.socket.reset();
         self.departed(departure.over, Parting::Cut);

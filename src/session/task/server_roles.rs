@@ -7,6 +7,7 @@ use super::SessionTask;
 use super::hello::replaced;
 use crate::core::frame::{self, Opcode};
 use crate::profile::{self, Kind, Role, Rule, Side, State};
+use crate::session::timeline::What;
 
 impl SessionTask {
     /// A message of the server is complete and not yet committed; whether it goes into the log.
@@ -65,7 +66,7 @@ impl SessionTask {
             }
             if rule.answers() && !self.own_answer(rule, id, opcode, &mut text) {
                 if rule.role == Role::TurnEnd {
-                    self.core.turn_ended(now);
+                    self.turn_ended(now);
                 }
                 return false;
             }
@@ -73,7 +74,7 @@ impl SessionTask {
         match rule.role {
             Role::HelloAnswer => {
                 self.told.get_or_insert_default().answer_rule = Some(rule.number);
-                self.hello_answer(&text);
+                self.hello_answer(now, &text);
             }
             Role::Answer => {}
             Role::Heartbeat => {
@@ -82,7 +83,7 @@ impl SessionTask {
             }
             Role::Ignore => return false,
             Role::TurnStart => self.core.turn_started(now),
-            Role::TurnEnd => self.core.turn_ended(now),
+            Role::TurnEnd => self.turn_ended(now),
             Role::End => self.conversation_over(now),
             Role::Latest => self
                 .core
@@ -93,13 +94,15 @@ impl SessionTask {
                     tracing::debug!(session = %self.membership.id, "an open prompt once more: it is shown already");
                     return false;
                 }
+                let position = self.core.log().boundary().position + 1;
+                self.timeline.note(now, What::Prompt { position });
                 self.core.prompt(now, id);
             }
             Role::PromptEnd => {
                 let id = rule.id_of(&text);
                 // one that should name a prompt and does not ends none
                 if id.is_some() || rule.id.is_none() {
-                    self.core.prompts_ended(now, id.as_deref());
+                    self.withdrawing(now, |core| core.prompts_ended(now, id.as_deref()));
                 }
             }
             Role::HelloRefused => self.core.hello_refused(),

@@ -10,6 +10,7 @@ use crate::core::session::{Received, UpstreamEnd};
 use crate::profile::Side;
 use crate::session::farewell::farewell;
 use crate::session::scratch;
+use crate::session::timeline::What;
 use crate::transport::reader::Event;
 
 impl SessionTask {
@@ -101,6 +102,7 @@ impl SessionTask {
             Received::Logged(0) => {}
             Received::Logged(evicted) => {
                 self.membership.evicted(evicted);
+                self.timeline.note(now, What::Overflow { evicted });
                 let total = self.core.counts().evicted;
                 // the first loss is worth a line; the rest is in the counters and in every attach line
                 if total == evicted {
@@ -122,6 +124,7 @@ impl SessionTask {
             let (socket, rest) = upstream.finish(Some(&Close::new(code, "")));
             farewell(self.membership.tracker(), socket, rest);
         }
+        self.timeline.note(now, What::UpstreamFault { code });
         let close = Close::new(close::UPSTREAM_FAULT, "the agent server broke the protocol");
         self.upstream_ended(now, UpstreamEnd::Close(close), what);
     }
@@ -141,6 +144,7 @@ impl SessionTask {
             );
         }
         self.record_end(now, &how);
+        self.note_upstream_end(now, &how, why);
         tracing::info!(session = %self.membership.id, ?how, why, "upstream ended");
         if self.core.upstream_ended(now, how) {
             self.drop_page(now, "upstream ended amid a message");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use sessmux::config::{Config, Flags, ReplayMode, Route};
+use sessmux::config::{Admin, Config, Flags, ReplayMode, Route};
 use sessmux::profile::built_in;
 use toml::{Table, Value};
 
@@ -66,8 +66,8 @@ fn write(config: &Config, text: &str) -> String {
     ] {
         table.insert(name.into(), value.into());
     }
-    if let Some(admin) = &config.admin {
-        table.insert("admin".into(), admin.to_string().into());
+    if config.admin != Admin::Runtime {
+        table.insert("admin".into(), config.admin.to_string().into());
     }
     list(&mut table, "public_origin", &config.public_origins);
     list(&mut table, "allow_origin", &config.allow_origins);
