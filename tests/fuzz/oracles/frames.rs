@@ -87,7 +87,7 @@ fn read(reader: &mut FrameReader, mut bytes: &[u8], seen: &mut Seen) -> Result<(
                 if piece.starts_message {
                     seen.starts.push(seen.wire.len());
                 }
-                seen.wire.extend_from_slice(&piece.carried.0[..piece.carried.1]);
+                seen.wire.extend_from_slice(&piece.carried);
                 seen.wire.extend_from_slice(piece.raw);
                 if piece.ends_frame {
                     let message = piece.ends_message.then_some(piece.text);
