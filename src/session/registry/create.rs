@@ -176,7 +176,7 @@ fn establish(
         id,
         mailbox: Arc::clone(&mailbox),
         tape: inner.recorder.as_ref().map(|recorder| Box::new(recorder.tape(id))),
-        _admitted: Some(admitted),
+        _admitted: Some(Box::new(admitted)),
         share: inner.budget.share(),
         inner,
     };

@@ -25,7 +25,7 @@ pub(in crate::session) struct Membership {
     /// What it holds of the memory that all have together.
     pub(in crate::session) share: Share,
     /// Its leave to be; none for a rehearsal.
-    pub(super) _admitted: Option<Admitted>,
+    pub(super) _admitted: Option<Box<Admitted>>,
     pub(super) inner: Arc<Inner>,
 }
 

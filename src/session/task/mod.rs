@@ -57,7 +57,7 @@ pub(super) struct SessionTask {
     core: Session,
     route: Arc<Route>,
     membership: Membership,
-    upstream: Option<Upstream>,
+    upstream: Option<Box<Upstream>>,
     page: Option<Box<Page>>,
     /// The browser whose page was attached last.
     browser: Option<Arc<Browser>>,
@@ -102,7 +102,7 @@ impl SessionTask {
         read: &[u8],
         now: Instant,
     ) -> Self {
-        let upstream = Upstream::new(socket, bounds(&route));
+        let upstream = Box::new(Upstream::new(socket, bounds(&route)));
         let mut task = Self {
             core,
             route,

@@ -271,7 +271,7 @@ impl Rehearsal {
 
     /// What the server is sent.
     fn taken(&mut self) -> Vec<Sent> {
-        let wire = self.task.upstream.as_mut().map(super::Upstream::take);
+        let wire = self.task.upstream.as_mut().map(|upstream| upstream.take());
         messages(&wire.unwrap_or_default(), Sender::Client).0
     }
 }
