@@ -94,6 +94,16 @@ impl Process {
         answer
     }
 
+    /// Awaits that the pages which have left are known to have.
+    pub(crate) async fn nobody_is_attached(&self) {
+        let left = async {
+            while self.told("/sessions").await.contains(r#""state":"attached""#) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        soon("the last page's leaving", left).await;
+    }
+
     /// All that it tells of every session, and of those that have ended.
     pub(crate) async fn sessions(&self) -> String {
         let mut all = self.told("/sessions").await;

@@ -106,7 +106,7 @@ pub(crate) async fn keys(process: &Process, agent: &RawAgent, secrets: &mut Vec<
     let cookie = page.field("set-cookie").unwrap().split(';').next().unwrap().to_owned();
     secrets.push(cookie.split_once('=').unwrap().1.to_owned());
     drop(page);
-    process.says(&["detach"]).await;
+    process.nobody_is_attached().await;
     let with = format!("{origin}Cookie: {cookie}\r\n");
     let rotated = session(process, agent, &format!("/any?a=1&token={}", secret("new")), &with).await;
     process.says(&["new session", "parameter=\"token\""]).await;
@@ -339,6 +339,7 @@ pub(crate) async fn overflow(process: &Process, agent: &RawAgent) {
     let target = format!("/query?s={}", secret("overflow"));
     let (page, mut server) = session(process, agent, &target, "").await;
     drop(page);
+    process.nobody_is_attached().await;
     for _ in 0..16 {
         server.send(&secret("much").repeat(50)).await;
     }
