@@ -20,7 +20,8 @@ async fn the_clients_head_goes_upstream_but_for_what_is_the_hops() {
         "Origin: http://127.0.0.1:{port}\r\nAuthorization: Bearer secret\r\n\
          Cookie: theirs=1; {ours}; also=2\r\nSec-WebSocket-Protocol: one, two\r\n\
          Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\
-         X-Forwarded-For: 192.0.2.1\r\nX-CamelCase: Kept\r\nKeep-Alive: timeout=5\r\n"
+         X-Forwarded-For: 192.0.2.1\r\nX-CamelCase: Kept\r\nKeep-Alive: timeout=5\r\n\
+         Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nTracestate: a=b\r\n"
     );
     let mut page = Raw::ask(proxy.address, "/a%20b/ws?x=%2F&y=1+2", &lines).await;
     let mut server = agent.accept().await;
@@ -38,6 +39,12 @@ async fn the_clients_head_goes_upstream_but_for_what_is_the_hops() {
         ("sec-websocket-version", "13".into()),
         ("connection", "Upgrade".into()),
         ("upgrade", "websocket".into()),
+        // so that the agent's spans join those of whatever is before sessmux (W3C Trace Context)
+        (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+        ),
+        ("tracestate", "a=b".into()),
         ("x-forwarded-for", "127.0.0.1".into()),
         ("x-forwarded-proto", "http".into()),
         ("x-forwarded-host", proxy.address.to_string()),

@@ -193,6 +193,11 @@ async fn while_it_drains_known_sessions_go_on_and_new_ones_are_refused() {
     }
     let metrics = proxy.ended().await;
     assert!(metrics.contains("\nsessmux_cut_sessions_total 0\n"), "{metrics}");
+    let started = "sessmux_drain_started_timestamp_seconds ";
+    assert!(
+        metrics.contains(started) && !metrics.contains(&format!("{started}0\n")),
+        "{metrics}"
+    );
     log.says(&["drained"]).await;
 }
 

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -129,6 +129,8 @@ impl Server {
             return;
         }
         sessions.drain();
+        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        self.shared.metrics.drain_started.set(since.as_secs_f64());
         tracing::info!(
             sessions = sessions.live(),
             ?drain_timeout,

@@ -72,7 +72,8 @@ impl fmt::Display for Peer {
 impl Shared {
     pub(super) fn new(config: Config, tls: Tls, recorder: Option<Recorder>, address: SocketAddr) -> Self {
         let tracker = TaskTracker::new();
-        let metrics = Arc::default();
+        let metrics = Arc::<Metrics>::default();
+        metrics.drain_timeout.set(config.drain_timeout.as_secs_f64());
         Self {
             unrouted: Arc::new(Route::one_to_one(PathPattern::any(), config.upstream.clone())),
             gate: Gate::new(

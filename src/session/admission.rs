@@ -9,7 +9,7 @@ use super::key::Owner;
 use super::quota::{Over, Place, Quota};
 use super::rate::Rate;
 use crate::config::Limits;
-use crate::metrics::{Metrics, Rule};
+use crate::metrics::Rule;
 
 /// Bounds on sessions, in all and of each client and owner.
 #[derive(Debug)]
@@ -41,10 +41,9 @@ pub struct Limit {
 const PLACE: Duration = Duration::from_secs(10);
 
 impl Admission {
-    pub(super) fn new(limits: &Limits, metrics: &Metrics) -> Self {
-        let sessions = Some(metrics.sessions.clone());
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            clients: Arc::new(Quota::new(limits.max_sessions, limits.max_client_sessions, sessions)),
+            clients: Arc::new(Quota::new(limits.max_sessions, limits.max_client_sessions, None)),
             owners: Arc::new(Quota::new(usize::MAX, limits.max_owner_sessions, None)),
             hasher: RandomState::new(),
             rate: Rate::per_second(limits.session_rate),

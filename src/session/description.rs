@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use super::key::SessionId;
 use super::timeline::{Timeline, What};
 use crate::core::session::Report;
+use crate::metrics::Stage;
 
 /// See the module.
 #[derive(Debug, Clone, Serialize)]
@@ -68,6 +69,18 @@ pub enum State {
     Ending,
     /// It is over.
     Ended,
+}
+
+impl From<Stage> for State {
+    fn from(stage: Stage) -> Self {
+        match stage {
+            Stage::Dialing => Self::Dialing,
+            Stage::Opening => Self::Opening,
+            Stage::Attached => Self::Attached,
+            Stage::Detached => Self::Detached,
+            Stage::Ending => Self::Ending,
+        }
+    }
 }
 
 /// Whether a turn runs.

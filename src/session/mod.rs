@@ -19,6 +19,7 @@ pub mod query;
 pub mod quota;
 pub mod rate;
 pub mod registry;
+mod replaying;
 mod scratch;
 mod task;
 pub mod timeline;

@@ -8,6 +8,7 @@ use tokio::io::AsyncWrite;
 
 use crate::core::frame::{self, Sender};
 use crate::profile::Kind;
+use crate::session::replaying::Replaying;
 use crate::transport::reader::{Bounds, FrameReader, Piece};
 use crate::transport::socket::Socket;
 
@@ -23,6 +24,8 @@ pub(super) struct Page {
     pub(super) messages: u64,
     /// It was shown the recorded answer to the hello that it is yet to be heard saying.
     pub(super) hello_answered: bool,
+    /// What it is being sent of earlier messages.
+    pub(super) replaying: Option<Box<Replaying>>,
     /// No write has failed.
     pub(super) writable: bool,
 }
@@ -56,6 +59,7 @@ impl Page {
             held: Vec::new(),
             messages: 0,
             hello_answered: false,
+            replaying: None,
             writable: true,
         }
     }

@@ -221,11 +221,19 @@ impl Proxy {
         count.parse().unwrap()
     }
 
-    /// What this gauge shows.
+    /// What this metric shows, which has one series or, told by its labels, is one; of many series their sum.
     pub fn gauge(&self, name: &str) -> i64 {
         let text = self.metrics.text().unwrap();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.unwrap().parse().unwrap()
+        let of_this = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            let value = rest
+                .strip_prefix(' ')
+                .or_else(|| Some(rest.strip_prefix('{')?.split_once("} ")?.1))?;
+            Some(value.parse::<i64>().unwrap())
+        };
+        let values: Vec<i64> = text.lines().filter_map(of_this).collect();
+        assert!(!values.is_empty(), "{name} in\n{text}");
+        values.iter().sum()
     }
 
     /// A page that is not a browser's: no Origin, no cookie.

@@ -101,6 +101,8 @@ pub struct Attachment {
     pub epoch: u64,
     /// Why the last one ended; `None` on the first attach.
     pub cause: Option<Cause>,
+    /// What it is sent before live messages.
+    pub mode: ReplayMode,
     /// Where replay starts.
     pub from: Mark,
     /// How many messages the replay holds.
@@ -152,7 +154,8 @@ impl Session {
         if let (Some(Cause::OnPurpose), Some(Parting::Closed(code))) = (cause, last.map(|last| last.parting)) {
             return Admission::OnPurpose(page.head, code);
         }
-        let (from, lost) = self.replay_from(cause, last.as_ref());
+        let mode = cause.map_or(ReplayMode::All, |cause| self.policy.mode(cause));
+        let (from, lost) = self.replay_from(mode, last.as_ref());
         let resume = last.as_ref().map_or(self.after_hello, |last| last.resume);
         let resumes = self.log.base().position <= resume.position.max(self.after_hello.position);
         if cause == Some(Cause::Blip) && !resumes {
@@ -214,6 +217,7 @@ impl Session {
         Admission::Attached(Attachment {
             epoch: self.epoch,
             cause,
+            mode,
             from,
             replayed,
             gap: lost + missing,
@@ -222,19 +226,19 @@ impl Session {
         })
     }
 
-    /// Where the replay after a detach of this cause starts, and how many messages before that are lost to it.
-    fn replay_from(&self, cause: Option<Cause>, last: Option<&Detached>) -> (Mark, u64) {
+    /// Where a replay of this mode starts, and how many messages before that are lost to it.
+    fn replay_from(&self, mode: ReplayMode, last: Option<&Detached>) -> (Mark, u64) {
         let (base, after_hello) = (self.log.base(), self.after_hello);
         let later = |one: Mark, other: Mark| if one.offset > other.offset { one } else { other };
         let oldest = later(base, after_hello);
-        let wanted = match cause.map(|cause| self.policy.mode(cause)) {
-            None | Some(ReplayMode::All) => after_hello,
-            Some(ReplayMode::Turn) => {
+        let wanted = match mode {
+            ReplayMode::All => after_hello,
+            ReplayMode::Turn => {
                 let turn = self.kept.as_ref().and_then(|kept| kept.turn);
                 turn.unwrap_or(self.log.boundary())
             }
-            Some(ReplayMode::Missed) => last.map_or(oldest, |last| last.resume),
-            Some(ReplayMode::None) => self.log.boundary(),
+            ReplayMode::Missed => last.map_or(oldest, |last| last.resume),
+            ReplayMode::None => self.log.boundary(),
         };
         let lost = base.position.saturating_sub(wanted.position.max(after_hello.position));
         (later(wanted, oldest), lost)
@@ -308,7 +312,7 @@ impl Session {
     pub fn current(&mut self, epoch: u64) -> bool {
         let current = self.attached.is_some() && epoch == self.epoch;
         if !current {
-            self.counts.get_or_insert_default().stale += 1;
+            self.count().stale += 1;
         }
         current
     }

@@ -76,7 +76,7 @@ impl Session {
             Hello::Wanted => {}
             Hello::Refused(record) => self.log.unpin(record.challenge.len()),
             Hello::Sent(_) | Hello::Stands(_) => {
-                self.counts.get_or_insert_default().absorbed += 1;
+                self.count().absorbed += 1;
                 return HelloFate::Absorb;
             }
         }

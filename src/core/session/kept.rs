@@ -50,9 +50,10 @@ impl Session {
         wire == open.wire
     }
 
-    /// The prompts that are open, oldest first.
+    /// The prompts that are open, oldest first; nobody waits any more once upstream has ended.
     pub fn open_prompts(&self) -> impl Iterator<Item = &Prompt> {
-        self.kept.iter().flat_map(|kept| kept.prompts.open())
+        let kept = self.kept.iter().filter(|_| self.end.is_none());
+        kept.flat_map(|kept| kept.prompts.open())
     }
 
     /// Whether a prompt is open.
@@ -70,7 +71,7 @@ impl Session {
                 self.remove(prompt.mark);
                 self.regrace(now);
             }
-            Answer::Late => self.counts.get_or_insert_default().late_answers += 1,
+            Answer::Late => self.count().late_answers += 1,
             Answer::Unknown => {}
         }
         answer
@@ -107,7 +108,7 @@ impl Session {
             .zip(self.kept.as_mut())
             .and_then(|(id, kept)| kept.requests.answered(id));
         if own.is_none() {
-            self.counts.get_or_insert_default().stray_answers += 1;
+            self.count().stray_answers += 1;
         }
         own
     }

@@ -54,7 +54,7 @@ pub struct Session {
     /// When a session that nobody is attached to ends.
     grace: Option<Instant>,
     ping_upstream: Option<Instant>,
-    counts: Option<Box<Counts>>,
+    counts: Option<Box<Tally>>,
 }
 
 /// What earlier attachments left behind.
@@ -77,8 +77,6 @@ pub struct Counts {
     pub stale: u64,
     /// Messages evicted from the log.
     pub evicted: u64,
-    /// Of those, how many [`Received::Logged`] has told of.
-    pub reported: u64,
     /// Hellos that did not go upstream.
     pub absorbed: u64,
     /// Answers to prompts that were answered before.
@@ -87,6 +85,14 @@ pub struct Counts {
     pub stray_answers: u64,
     /// Messages of sessmux's own that were not sent, for too many waited.
     pub unsaid: u64,
+}
+
+/// What was counted, and how much of it [`Session::news`] has told; of evictions [`Received::Logged`] tells, too.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    all: Counts,
+    told: Counts,
+    logged: u64,
 }
 
 impl Session {
@@ -143,7 +149,25 @@ impl Session {
 
     /// What was discarded or lost so far.
     pub fn counts(&self) -> Counts {
-        self.counts.as_deref().copied().unwrap_or_default()
+        self.counts.as_ref().map(|tally| tally.all).unwrap_or_default()
+    }
+
+    fn count(&mut self) -> &mut Counts {
+        &mut self.counts.get_or_insert_default().all
+    }
+
+    /// What was discarded or lost since this was last asked, if anything was.
+    pub fn news(&mut self) -> Option<Counts> {
+        let Tally { all, told, .. } = &mut **self.counts.as_mut()?;
+        let before = std::mem::replace(told, *all);
+        (before != *all).then(|| Counts {
+            stale: all.stale - before.stale,
+            evicted: all.evicted - before.evicted,
+            absorbed: all.absorbed - before.absorbed,
+            late_answers: all.late_answers - before.late_answers,
+            stray_answers: all.stray_answers - before.stray_answers,
+            unsaid: all.unsaid - before.unsaid,
+        })
     }
 
     /// The session ends with its page from here on: nobody else can name it.

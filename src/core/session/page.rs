@@ -37,7 +37,7 @@ impl Session {
         let attached = self.attached.as_mut().filter(|_| self.end.is_none());
         let taken = attached.map(|attached| attached.out.push_message(write));
         if taken == Some(false) {
-            self.counts.get_or_insert_default().unsaid += 1;
+            self.count().unsaid += 1;
         }
         taken == Some(true)
     }
@@ -50,6 +50,11 @@ impl Session {
         if let Some(attached) = &mut self.attached {
             attached.acks.pong(epoch, payload);
         }
+    }
+
+    /// Up to which offset of the log the page was sent what there is; 0 while nobody is attached.
+    pub fn sent(&self) -> u64 {
+        self.attached.as_ref().map_or(0, |attached| attached.out.cursor())
     }
 
     /// What to write to the page next, at most as many slices as `out` takes; returns how many.

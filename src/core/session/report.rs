@@ -9,12 +9,6 @@ use super::Session;
 pub struct Report {
     /// The newest epoch.
     pub epoch: u64,
-    /// A page is attached.
-    pub attached: bool,
-    /// The hello was said, and answered where servers answer.
-    pub stands: bool,
-    /// Upstream's connection is over.
-    pub ended: bool,
     /// A turn runs.
     pub running: bool,
     /// The oldest position that can be replayed; above `newest` where there is none.
@@ -45,9 +39,6 @@ impl Session {
         };
         Report {
             epoch: self.epoch,
-            attached: self.attached.is_some(),
-            stands: self.stands(),
-            ended: self.end.is_some(),
             running: self.running,
             oldest: self.log.base().position + 1,
             newest: self.log.boundary().position,

@@ -104,11 +104,11 @@ impl Session {
             }
         }
         self.evict();
-        let Some(counts) = &mut self.counts else {
+        let Some(tally) = &mut self.counts else {
             return Received::Logged(0);
         };
-        let known = std::mem::replace(&mut counts.reported, counts.evicted);
-        Received::Logged(counts.evicted - known)
+        let known = std::mem::replace(&mut tally.logged, tally.all.evicted);
+        Received::Logged(tally.all.evicted - known)
     }
 
     /// The attached page and later ones are shown this whole message, as if upstream had sent it: at the next message
@@ -117,7 +117,7 @@ impl Session {
         let echoes = &mut self.kept.get_or_insert_default().echoes;
         let waiting: usize = echoes.iter().map(Vec::len).sum();
         if self.end.is_some() || waiting > MAX_ECHOES {
-            self.counts.get_or_insert_default().unsaid += 1;
+            self.count().unsaid += 1;
             return;
         }
         echoes.push(wire);
@@ -151,7 +151,7 @@ impl Session {
 
     pub(super) fn count_evicted(&mut self, evicted: u64) {
         if evicted > 0 {
-            self.counts.get_or_insert_default().evicted += evicted;
+            self.count().evicted += evicted;
         }
     }
 

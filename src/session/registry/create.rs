@@ -12,6 +12,7 @@ use super::membership::Membership;
 use super::{Inner, OpenError, Opened, Slot};
 use crate::config::Route;
 use crate::core::session::Session;
+use crate::metrics::{self, Stage};
 use crate::session::admission::Admitted;
 use crate::session::key::{Key, Owner};
 use crate::session::mailbox::{Mail, Mailbox};
@@ -61,6 +62,16 @@ pub(super) struct Dialing {
 }
 
 impl Dialing {
+    /// The entry under `key`, which is there already.
+    pub(super) fn new(inner: &Arc<Inner>, key: &Arc<Key>, queue: Arc<Queue>) -> Self {
+        inner.metrics.sessions.of(Stage::Dialing).inc();
+        Self {
+            inner: Arc::clone(inner),
+            key: Arc::clone(key),
+            queue,
+        }
+    }
+
     /// Removes the entry, if it is still this one and `also` holds; nobody joins its queue from then on.
     fn give_up(&self, also: impl Fn() -> bool) -> bool {
         let this = |slot: &Slot| matches!(slot, Slot::Dialing(queue) if Arc::ptr_eq(queue, &self.queue));
@@ -73,6 +84,7 @@ impl Drop for Dialing {
     fn drop(&mut self) {
         self.give_up(|| true);
         lock(&self.queue).clear();
+        self.inner.metrics.sessions.of(Stage::Dialing).dec();
     }
 }
 
@@ -98,6 +110,7 @@ pub(super) async fn create(entry: Dialing, route: Arc<Route>, admitted: Admitted
             () = dial.abandoned(&queue) => continue,
             () = inner.stopping.cancelled() => return,
         };
+        inner.metrics.dials.of(outcome(&dialed)).inc();
         match dialed {
             Ok(upgraded) => return establish(&entry, route, upgraded, dial.waiter, &target, admitted),
             Err(refused @ DialError::Refused(_)) => {
@@ -120,6 +133,16 @@ pub(super) async fn create(entry: Dialing, route: Arc<Route>, admitted: Admitted
                 return;
             }
         }
+    }
+}
+
+fn outcome(dialed: &Result<Upgraded, DialError>) -> metrics::Dial {
+    match dialed {
+        Ok(_) => metrics::Dial::Upgraded,
+        Err(DialError::Refused(_)) => metrics::Dial::Refused,
+        Err(DialError::Connect(_)) => metrics::Dial::Unreachable,
+        Err(DialError::Timeout { .. }) => metrics::Dial::Timeout,
+        Err(DialError::Bad(_)) => metrics::Dial::Broken,
     }
 }
 

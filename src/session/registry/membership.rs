@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::{Inner, Slot};
 use crate::capture::Tape;
 use crate::config::{KeySource, Route};
-use crate::metrics::Rule;
+use crate::metrics::{Metrics, Rule};
 use crate::profile::pointer;
 use crate::session::admission::Admitted;
 use crate::session::budget::Share;
@@ -85,9 +85,9 @@ impl Membership {
         self.inner.relieve();
     }
 
-    /// So many messages were evicted from its log.
-    pub(in crate::session) fn evicted(&self, messages: u64) {
-        self.inner.metrics.evicted.inc_by(messages);
+    /// Where it is counted what happens.
+    pub(in crate::session) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
     }
 
     /// Its page was cut off by this rule.

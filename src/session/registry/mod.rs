@@ -119,6 +119,7 @@ impl Sessions {
         limits: &Limits,
         metrics: Arc<Metrics>,
     ) -> Self {
+        metrics.buffered_limit.set(limits.max_buffered as i64);
         Self {
             inner: Arc::new(Inner {
                 slots: DashMap::new(),
@@ -128,7 +129,7 @@ impl Sessions {
                 live: TaskTracker::new(),
                 draining: AtomicBool::new(false),
                 recorder,
-                admission: Admission::new(limits, &metrics),
+                admission: Admission::new(limits),
                 budget: Arc::new(Budget::new(limits.max_buffered, metrics.buffered.clone())),
                 relieving: AtomicBool::new(false),
                 metrics,
@@ -178,11 +179,7 @@ impl Sessions {
                 let admitted = admitted.map_err(OpenError::Limit)?;
                 let queue = Arc::new(Mutex::new(VecDeque::from([waiter()])));
                 slot.insert(Slot::Dialing(Arc::clone(&queue)));
-                let entry = Dialing {
-                    inner: Arc::clone(&self.inner),
-                    key: Arc::clone(key),
-                    queue,
-                };
+                let entry = Dialing::new(&self.inner, key, queue);
                 self.inner.tracker.spawn(create(entry, Arc::clone(route), admitted));
             }
         }

@@ -11,6 +11,7 @@ use crate::core::close::{self, Close};
 use crate::core::frame::{self, Opcode};
 use crate::core::prompts::Answer;
 use crate::core::session::HelloFate;
+use crate::metrics;
 use crate::profile::{self, Kind, Profile, Role, Rule, Side};
 use crate::session::page::{Message, beginning, kind, payload};
 use crate::session::policy::first_is_hello;
@@ -57,7 +58,10 @@ impl SessionTask {
             }
         }
         match rule.map(|rule| rule.role) {
-            Some(Role::Heartbeat | Role::Local) => {
+            Some(role @ (Role::Heartbeat | Role::Local)) => {
+                if role == Role::Heartbeat {
+                    self.heartbeat_answered(metrics::Side::Page);
+                }
                 if let Some(answer) = rule.and_then(|rule| rule.answer.as_ref()) {
                     let answer = answer.fill(&text, rule.and_then(|rule| rule.text.as_ref()));
                     self.say(&answer);
@@ -102,7 +106,7 @@ impl SessionTask {
                     }
                     Answer::First(prompt) => {
                         let position = prompt.mark.position + 1;
-                        self.timeline.note(now, What::Answer { position });
+                        self.note(now, What::Answer { position });
                         self.forward(message, is_hello);
                     }
                     Answer::Unknown => self.forward(message, is_hello),
@@ -174,6 +178,7 @@ impl SessionTask {
         }
         if let Some(upstream) = &mut self.upstream {
             upstream.send(message);
+            self.counted.forwarded(message.len());
         }
         if is_hello {
             self.answer_askers();

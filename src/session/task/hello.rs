@@ -17,7 +17,7 @@ impl SessionTask {
         self.core.hello_answered();
         let naming = self.membership.answered(&self.route, text);
         if naming == Naming::Changed {
-            self.timeline.note(now, What::Named);
+            self.note(now, What::Named);
         }
         // nor does anybody find one whose server should have named it and did not
         if naming == Naming::Taken || self.membership.key.is_alone() {

@@ -5,10 +5,11 @@
 //! upstream reader.
 //! This file has the poll, the mail and the end; [`upstream_side`] and [`page_side`] the traffic, [`client_roles`],
 //! [`server_roles`] and [`hello`] what a profile makes of it, [`time`] the deadlines, [`record`] what is written down;
-//! [`relief`] what it gives back when memory is short, [`operate`] what an operator asks; [`rehearsal`] is a task without
+//! [`relief`] what it gives back when memory is short, [`counted`] what metrics have of it, [`operate`] what an operator asks; [`rehearsal`] is a task without
 //! traffic.
 
 mod client_roles;
+mod counted;
 mod hello;
 mod operate;
 mod page_side;
@@ -27,6 +28,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
+
+use counted::{Asked, Counted};
 
 use super::attach::Attach;
 use super::browser::Browser;
@@ -66,6 +69,7 @@ pub(super) struct SessionTask {
     told: Option<Box<Told>>,
     /// What happened lately.
     timeline: Timeline,
+    counted: Counted,
     /// Since when it is over, or its upstream connection, and why.
     why: Option<Box<(Instant, String)>>,
     over: bool,
@@ -90,6 +94,8 @@ struct Told {
     said_once: Vec<usize>,
     /// Signed hellos that were used.
     proofs: Proofs,
+    /// The open prompts that were counted.
+    asked: Asked,
 }
 
 impl SessionTask {
@@ -103,6 +109,7 @@ impl SessionTask {
         now: Instant,
     ) -> Self {
         let upstream = Box::new(Upstream::new(socket, bounds(&route)));
+        let counted = Counted::new(membership.metrics());
         let mut task = Self {
             core,
             route,
@@ -113,6 +120,7 @@ impl SessionTask {
             timer: None,
             told: None,
             timeline: Timeline::new(now),
+            counted,
             why: None,
             over: false,
         };
@@ -191,7 +199,7 @@ impl SessionTask {
             && let Err(why) = self.told.get_or_insert_default().proofs.check(now, proof)
         {
             tracing::warn!(session = %self.membership.id, cause = why, "attach refused");
-            self.timeline.note(now, What::Refused { code: close::REFUSED });
+            self.note(now, What::Refused { code: close::REFUSED });
             return attach.turn_away(self.membership.tracker(), &Close::new(close::REFUSED, why));
         }
         if self.page.is_some() && !self.core.stands() {
@@ -209,6 +217,7 @@ impl SessionTask {
             Admission::Attached(it) => {
                 self.record_attach(now, it.epoch, it.cause);
                 let older = self.page.take();
+                let replaying = self.count_replay(&it);
                 self.note_attach(now, &it, older.as_deref());
                 tracing::info!(
                     session = %self.membership.id, epoch = it.epoch, cause = it.cause.map(|cause| cause.name()),
@@ -233,12 +242,13 @@ impl SessionTask {
                 self.browser = browser;
                 self.membership.mailbox.set_attached(true);
                 let mut page = Page::new(socket, it.epoch, bounds(&self.route));
+                page.replaying = replaying;
                 page.hello_answered = it.cause.is_some();
                 self.page = Some(Box::new(page));
                 self.page_bytes(&unread, now);
             }
             Admission::Refused(head, close) => {
-                self.timeline.note(
+                self.note(
                     now,
                     What::Refused {
                         code: close.code.unwrap_or(close::NO_CODE),
@@ -312,6 +322,7 @@ impl Drop for SessionTask {
         // with what an operator may ask later; the moment of its end is the last in which it can tell
         let now = tokio::time::Instant::now().into_std();
         let description = self.describe_end(now);
+        self.count_out();
         self.membership.remember(description);
         let left = self.membership.leave();
         let waiting = self.told.take().into_iter().flat_map(|told| told.waiting);

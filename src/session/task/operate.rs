@@ -20,12 +20,10 @@ impl SessionTask {
         let report = self.core.report();
         let profile = &self.route.profile;
         let turn = if report.running { Turn::Running } else { Turn::Idle };
-        let state = match () {
-            () if self.over => State::Ended,
-            () if report.ended => State::Ending,
-            () if !report.stands => State::Opening,
-            () if report.attached => State::Attached,
-            () => State::Detached,
+        let state = if self.over {
+            State::Ended
+        } else {
+            State::from(self.stage())
         };
         let clocks = Clocks::at(now);
         let end = self.why.as_deref().map(|(at, why)| End {
@@ -66,22 +64,22 @@ impl SessionTask {
     pub(super) fn note_attach(&mut self, now: Instant, it: &Attachment, older: Option<&Page>) {
         if let Some(older) = older {
             let epoch = short(older.epoch);
-            self.timeline.note(now, What::Takeover { epoch });
+            self.note(now, What::Takeover { epoch });
         }
         let (epoch, cause) = (short(it.epoch), it.cause);
-        self.timeline.note(now, What::Attach { epoch, cause });
+        self.note(now, What::Attach { epoch, cause });
         if it.gap > 0 {
-            self.timeline.note(now, What::Gap { messages: it.gap });
+            self.note(now, What::Gap { messages: it.gap });
         }
         if it.replayed > 0 {
             let (from, messages) = (it.from.position + 1, short(it.replayed));
-            self.timeline.note(now, What::Replay { from, messages });
+            self.note(now, What::Replay { from, messages });
         }
     }
 
     pub(super) fn note_detach(&mut self, now: Instant, epoch: u64, how: Left) {
         let epoch = short(epoch);
-        self.timeline.note(now, What::Detach { epoch, how });
+        self.note(now, What::Detach { epoch, how });
     }
 
     pub(super) fn note_upstream_end(&mut self, now: Instant, how: &UpstreamEnd, why: &str) {
@@ -89,7 +87,7 @@ impl SessionTask {
             UpstreamEnd::Close(close) => Some(close.code.unwrap_or(close::NO_CODE)),
             UpstreamEnd::Abrupt => None,
         };
-        self.timeline.note(now, What::UpstreamEnd { code });
+        self.note(now, What::UpstreamEnd { code });
         self.note_end(&format!("upstream ended: {why}"));
     }
 
@@ -110,7 +108,7 @@ impl SessionTask {
         act(&mut self.core);
         let prompts = before.saturating_sub(self.core.open_prompts().count()) as u32;
         if prompts > 0 {
-            self.timeline.note(now, What::Withdrawn { prompts });
+            self.note(now, What::Withdrawn { prompts });
         }
     }
 }

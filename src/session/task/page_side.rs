@@ -8,7 +8,7 @@ use super::{SLICES, SessionTask};
 use crate::core::cause::Parting;
 use crate::core::close::{self, Close};
 use crate::core::frame::Opcode;
-use crate::metrics::Rule;
+use crate::metrics::{Rule, Side};
 use crate::session::farewell::{end, farewell};
 use crate::session::scratch;
 use crate::session::timeline::Left;
@@ -33,6 +33,7 @@ impl SessionTask {
                 None => return moved,
                 Some(Ok(written)) => {
                     self.core.wrote(now, written);
+                    self.replay_written();
                     moved = true;
                 }
                 // it has gone, but what it said before that, its close frame too, is still to be read; the end of
@@ -116,7 +117,10 @@ impl SessionTask {
                         self.record_client(now, &message, asked);
                     }
                 }
-                Ok(Event::Control(Opcode::Ping, payload)) => self.core.page_ping(epoch, &payload),
+                Ok(Event::Control(Opcode::Ping, payload)) => {
+                    self.core.page_ping(epoch, &payload);
+                    self.heartbeat_answered(Side::Page);
+                }
                 Ok(Event::Control(Opcode::Close, payload)) => match Close::parse(&payload) {
                     Some(close) => {
                         let parting = Parting::Closed(close.code);
@@ -178,7 +182,9 @@ impl SessionTask {
         };
         self.record_detach(now, page.epoch, Parting::Cut);
         self.note_detach(now, page.epoch, Left::Cut);
-        tracing::info!(session = %self.membership.id, epoch = page.epoch, why, "detach");
+        tracing::info!(
+            session = %self.membership.id, epoch = page.epoch, why, position = self.core.log().boundary().position, "detach"
+        );
         page.socket.reset();
         self.departed(departure.over, Parting::Cut);
     }

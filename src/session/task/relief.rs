@@ -8,8 +8,9 @@ use crate::core::close::{self, Close};
 use crate::session::registry::Relief;
 
 impl SessionTask {
-    /// Counts what it holds; asks all sessions to give back where that is too much.
+    /// Counts what it did and holds; asks all sessions to give back where that is too much.
     pub(super) fn account(&mut self) {
+        self.count();
         let held = self.held();
         self.membership.share.set(held);
         if self.membership.share.budget().is_exhausted() {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::SessionTask;
 use super::hello::replaced;
 use crate::core::frame::{self, Opcode};
+use crate::metrics;
 use crate::profile::{self, Kind, Role, Rule, Side, State};
 use crate::session::timeline::What;
 
@@ -95,7 +96,7 @@ impl SessionTask {
                     return false;
                 }
                 let position = self.core.log().boundary().position + 1;
-                self.timeline.note(now, What::Prompt { position });
+                self.note(now, What::Prompt { position });
                 self.core.prompt(now, id);
             }
             Role::PromptEnd => {
@@ -153,6 +154,7 @@ impl SessionTask {
             && upstream.has_room()
         {
             upstream.send_text(&answer.fill(text, rule.text.as_ref()));
+            self.heartbeat_answered(metrics::Side::Agent);
         }
     }
 }

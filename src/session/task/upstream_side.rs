@@ -7,6 +7,7 @@ use super::SessionTask;
 use crate::core::close::{self, Close};
 use crate::core::frame::Opcode;
 use crate::core::session::{Received, UpstreamEnd};
+use crate::metrics;
 use crate::profile::Side;
 use crate::session::farewell::farewell;
 use crate::session::scratch;
@@ -80,6 +81,7 @@ impl SessionTask {
                 // one that does not read what waits for it gets no pongs on top of that
                 Ok(Event::Control(Opcode::Ping, payload)) if upstream.has_room() => {
                     upstream.send_control(Opcode::Pong, &payload);
+                    self.heartbeat_answered(metrics::Side::Agent);
                 }
                 Ok(Event::Control(Opcode::Close, payload)) => match Close::parse(&payload) {
                     Some(close) => self.upstream_ended(now, UpstreamEnd::Close(close), "upstream closed"),
@@ -101,8 +103,7 @@ impl SessionTask {
         match received {
             Received::Logged(0) => {}
             Received::Logged(evicted) => {
-                self.membership.evicted(evicted);
-                self.timeline.note(now, What::Overflow { evicted });
+                self.note(now, What::Overflow { evicted });
                 let total = self.core.counts().evicted;
                 // the first loss is worth a line; the rest is in the counters and in every attach line
                 if total == evicted {
@@ -113,6 +114,7 @@ impl SessionTask {
                 }
             }
             Received::Overflow => {
+                self.membership.metrics().overflows.of(metrics::Overflow::Close).inc();
                 let close = Close::new(close::GAP, "the session's log was full");
                 self.upstream_ended(now, UpstreamEnd::Close(close), "overflow = close: the log is full");
             }
@@ -124,7 +126,7 @@ impl SessionTask {
             let (socket, rest) = upstream.finish(Some(&Close::new(code, "")));
             farewell(self.membership.tracker(), socket, rest);
         }
-        self.timeline.note(now, What::UpstreamFault { code });
+        self.note(now, What::UpstreamFault { code });
         let close = Close::new(close::UPSTREAM_FAULT, "the agent server broke the protocol");
         self.upstream_ended(now, UpstreamEnd::Close(close), what);
     }

@@ -139,9 +139,10 @@ impl World {
         self.core.page_ping(epoch, b"late");
         self.core.page_pong(epoch, b"late");
         assert!(self.core.detach(self.now, epoch, Parting::Closed(Some(1000))).is_none());
-        let counted = |stale| format!("stale: {stale},");
+        let counted = |stale| format!("all: Counts {{ stale: {stale},");
         // nothing is counted yet
-        let zero = format!("counts: Some({:?})", Counts::default());
+        let zero = Counts::default();
+        let zero = format!("counts: Some(Tally {{ all: {zero:?}, told: {zero:?}, logged: 0 }})");
         let before = before.map(|text| text.replace("counts: None", &zero));
         let before = before.map(|text| text.replace(&counted(self.stale), &counted(self.stale + 3)));
         self.stale += 3;
