@@ -11,11 +11,14 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent / "agents"))  # `processes`: servers that end with their test
 
+import venvs  # noqa: E402
+
 
 def tool(name: str) -> str:
     """The path of a program; its absence skips the test by name."""
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
+    pythons = [Path(sys.executable), *filter(None, [venvs.python("checkov")])]
+    beside = (str(python.parent / name) for python in pythons if (python.parent / name).exists())
+    found = next(beside, None) or shutil.which(name)
     if found is None:
         pytest.skip(f"{name} is absent (tests/run installs it)")
     return found
