@@ -1,8 +1,9 @@
-"""Virtual environments of the agent tests: one for each `requirements-NAME.txt` beside this file.
+"""Virtual environments of the tests: one for each `requirements-NAME.txt` here (the agents') or in `tests/deploy`.
 
 They live in the user's cache folder, named by the hash of their pins, so that a changed pin makes a new
 one and an unchanged one is made once per machine. Run as a script it makes what is missing; imported it
-tells where an environment's Python is. With names it makes those alone, and prints the Python of each.
+tells where an environment's Python is. With names it makes those alone, and prints the Python of each; without
+names those of the agents.
 """
 
 import hashlib
@@ -16,8 +17,14 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 
 
+def pins_of(name: str) -> Path:
+    """The environment's requirements file."""
+    here = HERE / f"requirements-{name}.txt"
+    return here if here.exists() else HERE.parent / "deploy" / here.name
+
+
 def names() -> list[str]:
-    """Every environment that has a requirements file."""
+    """Every environment of the agent tests."""
     found = sorted(p.name.removeprefix("requirements-").removesuffix(".txt") for p in HERE.glob("requirements-*.txt"))
     assert found, f"no requirements-*.txt in {HERE}"
     return found
@@ -26,7 +33,7 @@ def names() -> list[str]:
 def folder(name: str) -> Path:
     """Where the environment is, or will be."""
     # The interpreter is part of what was installed: its wheels are built for it.
-    pins = f"{sys.version_info[:2]}\n".encode() + (HERE / f"requirements-{name}.txt").read_bytes()
+    pins = f"{sys.version_info[:2]}\n".encode() + pins_of(name).read_bytes()
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "sessmux" / f"venv-{name}-{hashlib.sha256(pins).hexdigest()[:16]}"
 
@@ -44,7 +51,7 @@ def make(name: str) -> str | None:
         return None
     shutil.rmtree(home, ignore_errors=True)
     pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for command in ([sys.executable, "-m", "venv", home], [*pip, "-r", HERE / f"requirements-{name}.txt"]):
+    for command in ([sys.executable, "-m", "venv", home], [*pip, "-r", pins_of(name)]):
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if done.returncode:
             return f"{name}: {done.stdout.decode(errors='replace').strip()[-2000:]}"
