@@ -6,6 +6,7 @@
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+mod load;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -137,6 +138,32 @@ fn reattach(criterion: &mut Criterion) {
             bencher.iter_custom(|times| {
                 let reattach = || {
                     let (took, stream) = visit(proxy.address, &target, gap.min(1) * MESSAGE);
+                    leave(stream);
+                    took
+                };
+                (0..times).map(|_| reattach()).sum()
+            });
+        });
+    }
+    // as many file descriptors as the system grants: a detached session has one, and its server one
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let place = |session: u64| format!("/kept?session=detached-{session}&messages=10");
+    let (mut made, detached) = (0, [10, 1_000, 8_000]);
+    for count in if load::only_tested() {
+        &detached[..1]
+    } else {
+        &detached[..]
+    } {
+        for session in made..*count {
+            leave(visit(proxy.address, &place(session), 10 * MESSAGE).1);
+        }
+        made = *count;
+        let mut turn = 0;
+        group.bench_function(BenchmarkId::new("among detached sessions", count), |bencher| {
+            bencher.iter_custom(|times| {
+                let mut reattach = || {
+                    turn += 1;
+                    let (took, stream) = visit(proxy.address, &place(turn * 7919 % count), MESSAGE);
                     leave(stream);
                     took
                 };

@@ -1,7 +1,7 @@
 //! An agent server: echoes what a page says, unless that asks for something else.
 //!
 //! `say COUNT SIZE RATE` is answered by so many numbered messages, RATE a second with a write for each, or, where that is
-//! 0, as fast as they go. A query with `first=COUNT` has it say so many messages of 256 bytes in one write with the 101.
+//! 0, as fast as they go. What begins with `hush` is not answered. A query with `first=COUNT` has it say so many messages of 256 bytes in one write with the 101.
 
 use std::io::Result;
 use std::time::Duration;
@@ -52,6 +52,7 @@ async fn connection(stream: TcpStream) -> Result<()> {
         match asked(payload) {
             Some([count, size, 0]) => flat_out(&mut socket, count, size as usize).await?,
             Some([count, size, rate]) => paced(&mut socket, count, size as usize, rate).await?,
+            None if payload.starts_with(b"hush") => {}
             None => {
                 let echo = message(false, payload);
                 socket.write(&echo).await?;

@@ -18,7 +18,10 @@ pub struct Bars {
 /// Bars of ratios, against a line at 1.
 pub fn bars(title: &str, series: &[String], groups: &[Bars]) -> String {
     let (left, width, bar) = (230.0, 460.0, 13.0);
-    let most = groups.iter().flat_map(|group| &group.values).fold(1.2, |a, &b| f64::max(a, b));
+    let most = groups
+        .iter()
+        .flat_map(|group| &group.values)
+        .fold(1.2, |a, &b| f64::max(a, b));
     let x = |value: f64| left + value / most * width;
     let group = bar * series.len() as f64 + 12.0;
     let height = 60.0 + group * groups.len() as f64 + 20.0;
@@ -87,7 +90,11 @@ fn one(svg: &mut String, plot: &Plot, axis: &str, (left, top): (f64, f64), (widt
     line(svg, [(left, top + height), (left + width, top + height)], "#666");
     for part in [0.0, 0.5, 1.0] {
         let value = most * part;
-        let shown = if most < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") };
+        let shown = if most < 10.0 {
+            format!("{value:.1}")
+        } else {
+            format!("{value:.0}")
+        };
         text(svg, left - 6.0, top + height - height * part + 4.0, "end", &shown);
     }
     if let Some((_, points)) = plot.lines.first() {
@@ -131,12 +138,18 @@ fn legend(svg: &mut String, left: f64, series: &[String]) {
 
 fn swatch(svg: &mut String, (x, y): (f64, f64), index: usize, name: &str) {
     let colour = COLOURS[index % COLOURS.len()];
-    let _ = write!(svg, "<rect x=\"{x}\" y=\"{y}\" width=\"10\" height=\"10\" fill=\"{colour}\"/>");
+    let _ = write!(
+        svg,
+        "<rect x=\"{x}\" y=\"{y}\" width=\"10\" height=\"10\" fill=\"{colour}\"/>"
+    );
     text(svg, x + 14.0, y + 9.0, "start", name);
 }
 
 fn line(svg: &mut String, [(x1, y1), (x2, y2)]: [(f64, f64); 2], colour: &str) {
-    let _ = write!(svg, "<path d=\"M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}\" stroke=\"{colour}\"/>");
+    let _ = write!(
+        svg,
+        "<path d=\"M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}\" stroke=\"{colour}\"/>"
+    );
 }
 
 fn text(svg: &mut String, x: f64, y: f64, anchor: &str, what: &str) {

@@ -7,3 +7,8 @@ pub mod chart;
 pub mod process;
 pub mod runs;
 pub mod wire;
+
+/// Whether `cargo test --benches` asks only if it builds and runs: there is to be little of everything.
+pub fn only_tested() -> bool {
+    std::env::args().any(|argument| argument == "--test")
+}

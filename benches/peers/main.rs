@@ -13,10 +13,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use load::agent;
 use load::chart::{self, Bars};
 use load::process::{self, Process, this};
 use load::runs::{self, Figures, Target};
-use load::agent;
 
 mod proxies;
 
@@ -95,8 +95,7 @@ const ROWS: [(&str, &str, &str, bool); 12] = [
 type Measured = BTreeMap<(&'static str, &'static str, String), Vec<f64>>;
 
 fn main() {
-    // `cargo test --benches` wants to know only that it builds
-    if std::env::args().any(|argument| argument == "--test") {
+    if load::only_tested() {
         return;
     }
     let arguments = Arguments::parse();
@@ -104,7 +103,12 @@ fn main() {
         Some(Part::Agent { address }) => block_on(async {
             agent::serve(tokio::net::TcpListener::bind(address).await.unwrap()).await;
         }),
-        Some(Part::Load { run, address, process, seconds }) => {
+        Some(Part::Load {
+            run,
+            address,
+            process,
+            seconds,
+        }) => {
             let target = Target {
                 address: *address,
                 process: (*process != 0).then_some(*process),
@@ -230,10 +234,17 @@ fn show(measured: &Measured, path: &std::path::Path) {
         } else {
             (label.to_owned(), ratios)
         };
-        groups.push(Bars { label, values: values.into() });
+        groups.push(Bars {
+            label,
+            values: values.into(),
+        });
     }
     let series = ["sessmux / nginx".to_owned(), "sessmux / haproxy".to_owned()];
-    std::fs::write(path, chart::bars("sessmux beside nginx and haproxy: less is better", &series, &groups)).unwrap();
+    std::fs::write(
+        path,
+        chart::bars("sessmux beside nginx and haproxy: less is better", &series, &groups),
+    )
+    .unwrap();
     println!("\n{}", path.display());
 }
 

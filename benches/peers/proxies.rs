@@ -37,7 +37,9 @@ pub(crate) fn command(
         .into(),
         "nginx" => {
             let file = configured(include_str!("nginx.conf"));
-            ["nginx", "-p", work.to_str().unwrap(), "-c", &file].map(str::to_owned).into()
+            ["nginx", "-p", work.to_str().unwrap(), "-c", &file]
+                .map(str::to_owned)
+                .into()
         }
         "haproxy" => ["haproxy", "-db", "-f", &configured(include_str!("haproxy.cfg"))]
             .map(str::to_owned)
