@@ -64,14 +64,14 @@ fn lookups(criterion: &mut Criterion) {
         let metrics = Arc::new(Metrics::default());
         let sessions = Sessions::new(TaskTracker::new(), None, roots, &Limits::default(), metrics);
         let key = |number: usize| {
-            let values = vec![format!("session-{number}").into_bytes()];
-            Key::new("/{*rest}".into(), Owner::Bearer, values)
+            let value = format!("session-{number}");
+            Arc::new(Key::new("/{*rest}".into(), Owner::Bearer, [value.as_bytes()]))
         };
         let keys: Vec<_> = (0..count).map(key).collect();
         frozen.block_on(async {
             for key in &keys {
-                let opened = sessions.open(key, &Owner::Bearer, None, &route, offer(server)).await;
-                opened.unwrap().created.unwrap().kept();
+                let opened = sessions.open(key, &Owner::Bearer, None, &route, || offer(server));
+                opened.await.unwrap().created.unwrap().kept();
             }
         });
         for threads in THREADS {
@@ -83,12 +83,11 @@ fn lookups(criterion: &mut Criterion) {
                     let found: Vec<Duration> = std::thread::scope(|scope| {
                         let look = |thread: usize| {
                             move || {
-                                let offers: Vec<_> = (0..times).map(|_| offer(server)).collect();
                                 let begin = Instant::now();
-                                for (at, offer) in offers.into_iter().enumerate() {
+                                for at in 0..times as usize {
                                     // each goes through all of them in an order of its own
                                     let key = &keys[(at + thread) * 7919 % keys.len()];
-                                    let opened = sessions.open(key, &Owner::Bearer, None, route, offer);
+                                    let opened = sessions.open(key, &Owner::Bearer, None, route, || offer(server));
                                     let opened = opened.now_or_never().expect("it is there").unwrap();
                                     assert!(opened.created.is_none());
                                 }

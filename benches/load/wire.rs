@@ -110,7 +110,7 @@ impl Socket {
     pub async fn next(&mut self) -> Result<&mut [u8]> {
         loop {
             let header = self.frame().await?;
-            let payload = self.unread.start + header.size..self.unread.start + header.total() as usize;
+            let payload = self.unread.start + header.size()..self.unread.start + header.total() as usize;
             self.unread.start = payload.end;
             if let Some(mask) = header.mask {
                 frame::apply_mask(&mut self.buffer[payload.clone()], mask, 0);
