@@ -17,12 +17,27 @@ use crate::transport::reader::Event;
 /// Reads of a page that is replaced: 8 MiB, more than a socket holds, so that one that sends without end ends.
 const LAST_READS: usize = 128;
 
+/// Most that is written in one round, in bytes: a page that takes a long replay as fast as it comes keeps its thread from
+/// other sessions for no more than some rounds of that.
+const BATCH: usize = 128 * 1024;
+
+/// How many of the slices, at least the first, have at most so many bytes.
+fn within(bytes: usize, slices: &[IoSlice<'_>]) -> usize {
+    let mut sum = 0;
+    let over = slices.iter().position(|slice| {
+        sum += slice.len();
+        sum > bytes
+    });
+    over.map_or(slices.len(), |index| index.max(1))
+}
+
 impl SessionTask {
     pub(super) fn flush_page(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut moved = false;
-        while let Some(page) = self.page.as_mut().filter(|page| page.writable) {
+        let (mut moved, mut sent) = (false, 0);
+        while let Some(page) = self.page.as_mut().filter(|page| page.writable && sent < BATCH) {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.core.slices(now, &mut slices);
+            let count = within(BATCH - sent, &slices[..count]);
             let written = if count == 0 {
                 page.socket.push(cx).err().map(Err)
             } else {
@@ -34,7 +49,7 @@ impl SessionTask {
                 Some(Ok(written)) => {
                     self.core.wrote(now, written);
                     self.replay_written();
-                    moved = true;
+                    (moved, sent) = (true, sent + written);
                 }
                 // it has gone, but what it said before that, its close frame too, is still to be read; the end of
                 // that detaches it
