@@ -42,11 +42,18 @@ class Closed(Exception):
 class Page:
     """One WebSocket of one page."""
 
-    def __init__(self, port, path, *, origin=None, cookie=None, headers=None, subprotocols=None, source=""):
+    def __init__(
+        self, port, path, *, origin=None, cookie=None, headers=None, subprotocols=None, source="", host=None, tls=None
+    ):
         self._protocol = ClientProtocol(
-            parse_uri(f"ws://127.0.0.1:{port}{path}"), origin=origin, subprotocols=subprotocols, max_size=MAX_MESSAGE
+            parse_uri(f"{'wss' if tls else 'ws'}://{host or f'127.0.0.1:{port}'}{path}"),
+            origin=origin,
+            subprotocols=subprotocols,
+            max_size=MAX_MESSAGE,
         )
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT, source_address=(source, 0))
+        if tls:
+            self._socket = tls.wrap_socket(self._socket, server_hostname=host)
         self._arrived: list = []
         self._parts: list = []
         self.pings = 0
@@ -191,11 +198,14 @@ class Page:
 
 
 class Browser:
-    """A cookie jar with pages: all that two loads of one page have in common."""
+    """A cookie jar with pages: all that two loads of one page have in common.
 
-    def __init__(self, port: int):
-        self.port = port
-        self.origin = f"http://127.0.0.1:{port}"
+    A site has a name and TLS (`host`, `tls`) where a proxy stands in front.
+    """
+
+    def __init__(self, port: int, *, host: str | None = None, tls=None):
+        self.port, self._host, self._tls = port, host, tls
+        self.origin = f"https://{host}" if tls else f"http://127.0.0.1:{port}"
         self.cookies: dict[str, str] = {}
         self._pages: list[Page] = []
 
@@ -203,9 +213,16 @@ class Browser:
         """As the application's own script or login would."""
         self.cookies[name] = value
 
+    def connect(self, source: str = "") -> http.client.HTTPConnection:
+        """A connection to the site, for requests of any kind."""
+        connection = http.client.HTTPConnection(self._host or f"127.0.0.1:{self.port}", timeout=TIMEOUT)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT, source_address=(source, 0))
+        connection.sock = self._tls.wrap_socket(plain, server_hostname=self._host) if self._tls else plain
+        return connection
+
     def load(self, path: str = "/") -> str:
         """Requests a document, as navigation and reload do."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
+        connection = self.connect()
         headers = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
         if self.cookies:
             headers["Cookie"] = self._cookie()
@@ -219,7 +236,8 @@ class Browser:
 
     def open(self, path: str, **options) -> Page:
         """Opens a WebSocket from a page of this origin."""
-        page = Page(self.port, path, origin=self.origin, cookie=self._cookie(), **options)
+        site = {"host": self._host, "tls": self._tls}
+        page = Page(self.port, path, origin=self.origin, cookie=self._cookie(), **site, **options)
         self._keep(page.response.headers.get_all("Set-Cookie"))
         self._pages.append(page)
         return page

@@ -67,6 +67,10 @@ class Server:
         """The last lines that it wrote."""
         return "".join(self.lines)
 
+    def ended(self) -> int:
+        """Waits until it ends by itself, and gives its exit code."""
+        return self._process.wait(TIMEOUT)
+
     def stop(self) -> None:
         """Ends it, and waits until it has ended."""
         self._process.terminate()
