@@ -65,7 +65,7 @@ fn lookups(criterion: &mut Criterion) {
         let sessions = Sessions::new(TaskTracker::new(), None, roots, &Limits::default(), metrics);
         let key = |number: usize| {
             let value = format!("session-{number}");
-            Arc::new(Key::new("/{*rest}".into(), Owner::Bearer, [value.as_bytes()]))
+            Arc::new(Key::new(&route, Owner::Bearer, [value.as_bytes()]))
         };
         let keys: Vec<_> = (0..count).map(key).collect();
         frozen.block_on(async {

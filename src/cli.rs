@@ -110,6 +110,12 @@ pub(crate) enum Command {
         #[arg(long)]
         no_wait: bool,
     },
+    /// Have a running sessmux read its configuration anew, as SIGHUP does, for what comes from then on; sessions go on as they
+    /// are. Where anything is wrong with it nothing changes, and the exit code is 64
+    Reload {
+        #[command(flatten)]
+        asked: Asked,
+    },
     /// Print the completions of a shell
     Completions {
         /// Which

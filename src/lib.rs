@@ -14,7 +14,7 @@
 //!       transport           dial, TLS, frames <-> sockets
 //!       profile             rules -> roles (pure)
 //!       core                the state machine (pure)
-//! config, metrics, shutdown leaves that those above may use; core and profile use neither
+//! config, metrics, shutdown, systemd  leaves that those above may use; core and profile use none
 //! ```
 //!
 //! # The way of a request
@@ -68,4 +68,5 @@ pub mod rehearse;
 pub mod server;
 pub mod session;
 pub mod shutdown;
+pub mod systemd;
 pub mod transport;

@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::CommandFactory;
@@ -15,9 +16,11 @@ use sessmux::admin::Admin;
 use sessmux::capture::{Recorder, Recording, recorder};
 use sessmux::config::{self, Config, ConfigError, ConfigErrors, Route};
 use sessmux::profile::{BUILT_IN, built_in};
-use sessmux::server::Server;
+use sessmux::server::reload::Reload;
+use sessmux::server::{Server, files};
 use sessmux::transport::tls::Tls;
-use sessmux::{demo, rehearse, shutdown};
+use sessmux::{demo, rehearse, shutdown, systemd};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Some(Command::Session { id, asked, json }) => operate::session(&asked, &id, json),
         Some(Command::End { id, asked }) => operate::end(&asked, &id),
         Some(Command::Drain { asked, no_wait }) => operate::drain(&asked, !no_wait),
+        Some(Command::Reload { asked }) => operate::reload(&asked),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "sessmux", &mut std::io::stdout());
             ExitCode::SUCCESS
@@ -91,7 +95,8 @@ fn main() -> ExitCode {
             Ok(config) => match Tls::load(&config).and_then(|tls| Ok((tls, record(&config)?))) {
                 Ok((tls, recording)) => {
                     let recorder = recording.as_ref().map(Recording::recorder);
-                    let code = serve(run(config, tls, recorder));
+                    let settings = cli.settings;
+                    let code = serve(run(config, tls, recorder, move || settings.load()));
                     recording.map(Recording::finish);
                     code
                 }
@@ -216,15 +221,22 @@ impl Unavailable {
     }
 }
 
-/// Runs the proxy until a signal.
-async fn run(config: Config, tls: Tls, recorder: Option<Recorder>) -> Result<(), Unavailable> {
+/// Runs the proxy until a signal; `load` reads its configuration anew.
+async fn run(
+    config: Config,
+    tls: Tls,
+    recorder: Option<Recorder>,
+    load: impl Fn() -> Result<Config, ConfigErrors> + Send + Sync + 'static,
+) -> Result<(), Unavailable> {
     let (listen, upstream, warnings) = (config.listen, config.upstream.to_string(), config.warnings());
-    let files = config.limits.files();
+    let limits = config.limits.clone();
     let admin = config.admin.clone();
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let no_listener = |error| Unavailable::new("listen", &listen, error);
     let server = Server::bind_with(config, tls, recorder).await.map_err(no_listener)?;
     let asked = shutdown::on_signal().map_err(no_listener)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(no_listener)?;
+    let reload = Arc::new(Reload::new(&server, load));
     let admin = match Admin::bind(&admin, &server, asked.drain.clone()).await {
         Ok(bound) => bound,
         // nobody asked for it, so nothing else goes without it
@@ -235,18 +247,7 @@ async fn run(config: Config, tls: Tls, recorder: Option<Recorder>) -> Result<(),
         Err(error) => return Err(Unavailable::new("admin", &admin, error)),
     };
     let address = server.local_addr().map_err(no_listener)?;
-    // what systems grant by default is far from what they allow
-    match rlimit::increase_nofile_limit(files) {
-        Ok(granted) if granted < files => {
-            tracing::warn!(
-                granted,
-                wanted = files,
-                "too few file descriptors for max_connections and max_sessions"
-            );
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(cause = %error, "cannot raise the limit of file descriptors"),
-    }
+    files::allow(&limits);
     tracing::info!("listening on {scheme}://{address}, upstream {upstream}");
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -254,7 +255,7 @@ async fn run(config: Config, tls: Tls, recorder: Option<Recorder>) -> Result<(),
     // it tells of the stopping to its end
     let stopped = CancellationToken::new();
     let answering = async {
-        if let Some(admin) = admin {
+        if let Some(admin) = admin.map(|admin| admin.with_reload(Arc::clone(&reload))) {
             if let Some(address) = admin.local_addr() {
                 tracing::info!("admin on http://{address}");
             }
@@ -264,11 +265,28 @@ async fn run(config: Config, tls: Tls, recorder: Option<Recorder>) -> Result<(),
             admin.run(stopped.clone()).await;
         }
     };
+    let (sessions, drain) = (server.sessions(), asked.drain.clone());
+    let operating = async {
+        systemd::ready();
+        tokio::join!(
+            systemd::watch(|| sessions.live()),
+            async {
+                while hangup.recv().await.is_some() {
+                    // it has its line in the log
+                    let _ = reload.run().await;
+                }
+            },
+            async {
+                drain.cancelled().await;
+                systemd::stopping();
+            }
+        );
+    };
     let served = async {
         server.run(asked).await;
         stopped.cancel();
     };
-    tokio::join!(served, answering);
+    tokio::join!(served, answering, stopped.run_until_cancelled(operating));
     Ok(())
 }
 

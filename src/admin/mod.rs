@@ -7,6 +7,7 @@
 //! GET    /sessions       sessions, and those that ended lately, as JSON
 //! GET    /sessions/ID    those of this short hash, with what happened lately
 //! DELETE /sessions/ID    ends one
+//! POST   /reload         the configuration is read anew: 200 with what changed, 422 with what is wrong with it
 //! POST   /drain          no new sessions; sessmux ends when those that there are have ended, or after a time
 //! ```
 
@@ -35,6 +36,7 @@ use crate::config::Admin as Address;
 use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::server::gate::Gate;
+use crate::server::reload::Reload;
 use crate::session::registry::Sessions;
 use listener::Listener;
 
@@ -47,7 +49,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Admin {
     listener: Listener,
-    shared: Arc<Shared>,
+    shared: Shared,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,8 @@ struct Shared {
     sessions: Sessions,
     /// Cancelled once sessmux drains or stops; to cancel it makes it drain.
     drain: CancellationToken,
+    /// How the configuration is read anew, if it can be.
+    reload: Option<Arc<Reload>>,
     /// Who may ask over TCP; a Unix socket has its file's mode.
     gate: Option<Gate>,
 }
@@ -77,13 +81,21 @@ impl Admin {
         let gate = listener.local_addr().map(|address| Gate::new(address, false, &[], &[]));
         Ok(Some(Self {
             listener,
-            shared: Arc::new(Shared {
+            shared: Shared {
                 metrics,
                 sessions,
                 drain,
+                reload: None,
                 gate,
-            }),
+            },
         }))
+    }
+
+    /// An operator may ask for this reload.
+    #[must_use]
+    pub fn with_reload(mut self, reload: Arc<Reload>) -> Self {
+        self.shared.reload = Some(reload);
+        self
     }
 
     /// Where it listens, if it is at a socket.
@@ -100,7 +112,7 @@ impl Admin {
 
     /// Serves until `stop`, which follows the end of the traffic.
     pub async fn run(self, stop: CancellationToken) {
-        let tracker = TaskTracker::new();
+        let (tracker, shared) = (TaskTracker::new(), Arc::new(self.shared));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -114,7 +126,7 @@ impl Admin {
                     continue;
                 }
             };
-            let shared = Arc::clone(&self.shared);
+            let shared = Arc::clone(&shared);
             let stop = stop.clone();
             tracker.spawn(async move {
                 let service = service_fn(move |request| {
@@ -147,6 +159,19 @@ impl Shared {
         )
     }
 
+    async fn reload(&self) -> Response<Full<Bytes>> {
+        let Some(reload) = &self.reload else {
+            return line(
+                StatusCode::NOT_IMPLEMENTED,
+                "there is nothing that could be read anew\n",
+            );
+        };
+        match reload.run().await {
+            Ok(reloaded) => line(StatusCode::OK, reloaded.to_string()),
+            Err(errors) => line(StatusCode::UNPROCESSABLE_ENTITY, format!("{errors}\n")),
+        }
+    }
+
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if let Some(gate) = &self.gate
             && let Err(refusal) = gate.check_host(request.uri(), request.headers())
@@ -169,9 +194,10 @@ impl Shared {
                 _ => not_allowed("GET, HEAD, DELETE"),
             };
         }
-        if path == "/drain" {
+        if matches!(path, "/drain" | "/reload") {
             return match *request.method() {
-                Method::POST => self.drain(),
+                Method::POST if path == "/drain" => self.drain(),
+                Method::POST => self.reload().await,
                 _ => not_allowed("POST"),
             };
         }
@@ -192,7 +218,7 @@ impl Shared {
             },
             _ => line(
                 StatusCode::NOT_FOUND,
-                "there are /live, /ready, /metrics, /sessions, /sessions/ID and /drain\n",
+                "there are /live, /ready, /metrics, /sessions, /sessions/ID, /reload and /drain\n",
             ),
         }
     }

@@ -11,7 +11,7 @@ use super::error::masked;
 use super::values::is_token;
 
 /// What a client has to show, on every attach, to be the owner of a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Bind {
     /// `header:NAME`: the same value, lower-case name.
     Header(String),

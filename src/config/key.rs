@@ -7,14 +7,14 @@ use super::values::is_token;
 use crate::profile::pointer;
 
 /// One part of a session key: the first alternative that a request has gives its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeyPart {
     /// Never empty.
     pub alternatives: Vec<KeySource>,
 }
 
 /// Where a key value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KeySource {
     /// `path:NAME`: a capture of the route's pattern.
     PathCapture(String),

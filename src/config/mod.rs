@@ -4,6 +4,7 @@
 
 mod address;
 mod bind;
+mod changes;
 mod check;
 mod error;
 mod file;

@@ -25,7 +25,7 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 /// Why there is no answer to show.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    /// What was given names nobody to ask.
+    /// What was given names nobody to ask, or what is configured cannot be used.
     #[error("{0}")]
     Usage(String),
     /// There is no such session.
@@ -105,6 +105,15 @@ pub(crate) fn drain(asked: &Asked, wait: bool) -> ExitCode {
     })
 }
 
+/// Has the configuration read anew, and says what changed.
+pub(crate) fn reload(asked: &Asked) -> ExitCode {
+    run(async {
+        let client = Client::new(asked).await?;
+        let answer = client.ask(Method::POST, "/reload").await?;
+        Ok(io::stdout().write_all(answer.as_bytes())?)
+    })
+}
+
 fn listing(text: &str) -> Result<Listing, Fault> {
     serde_json::from_str(text).map_err(|error| Fault::Unavailable(format!("its answer is none of sessmux's: {error}")))
 }
@@ -136,6 +145,7 @@ impl Fault {
         let text = text.trim_end().to_owned();
         match status {
             StatusCode::NOT_FOUND => Self::NoSession(text),
+            StatusCode::UNPROCESSABLE_ENTITY => Self::Usage(text),
             _ => Self::Unavailable(format!("{}: {text}", status.as_u16())),
         }
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use toml::Spanned;
 
 use super::rule::ID_GROUP;
-use super::{Id, Kind, Profile, Role, Rule, Side, Template, pointer};
+use super::{Id, Kind, Profile, Role, Rule, Side, Template, Text, pointer};
 
 mod edit;
 mod signed;
@@ -236,7 +236,7 @@ impl Compiler<'_> {
             present,
             asking: rule.asking,
             running: rule.running,
-            text,
+            text: text.map(Text),
             role: role?.0,
             id,
             answer,

@@ -12,14 +12,14 @@ mod template;
 pub use builtin::{BUILT_IN, built_in};
 pub use edit::Edit;
 pub use file::ProfileError;
-pub use rule::{Id, Kind, Message, Role, Rule, Side, State, Undecided};
+pub use rule::{Id, Kind, Message, Role, Rule, Side, State, Text, Undecided};
 pub use signed::{Canonical, Proof, Signed, Signer, Unproved};
 pub use template::Template;
 
 use rule::Look;
 
 /// A compiled profile.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Profile {
     /// Its name, for logs.
     pub name: String,

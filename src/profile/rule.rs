@@ -1,6 +1,6 @@
 //! One rule: which messages it matches, and what they then are.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use regex::bytes::Regex;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Edit, Signed, Template, pointer};
 
 /// One rule.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// Its place among the profile's rules, from 0.
     pub number: usize,
@@ -27,7 +27,7 @@ pub struct Rule {
     /// Only while a turn runs, or while none does.
     pub running: Option<bool>,
     /// What the raw payload must match; it runs in linear time.
-    pub text: Option<Regex>,
+    pub text: Option<Text>,
     /// What the message then is.
     pub role: Role,
     /// Where the message says which prompt, request or kind of full state it is about; else there is one.
@@ -42,6 +42,24 @@ pub struct Rule {
     pub send: Option<String>,
     /// How a hello proves who says it.
     pub signed: Option<Signed>,
+}
+
+/// What a raw payload must match; two are equal that are written alike.
+#[derive(Debug, Clone)]
+pub struct Text(pub Regex);
+
+impl Deref for Text {
+    type Target = Regex;
+
+    fn deref(&self) -> &Regex {
+        &self.0
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
 }
 
 /// Where a message says what it is about.

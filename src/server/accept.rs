@@ -16,10 +16,11 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::hold::{Hold, Talk, Wire};
+use super::live::Live;
 use super::request::{Peer, Shared};
 use super::secure;
 use crate::capture::Recorder;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::metrics::{Metrics, Rule};
 use crate::session::quota::Place;
 use crate::session::registry::Sessions;
@@ -41,7 +42,7 @@ const STOP_TIME: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Server {
@@ -124,7 +125,7 @@ impl Server {
     /// Returns once nothing is to be waited for any more.
     async fn drained(&self, drain: &CancellationToken, stop: &CancellationToken) {
         drain.cancelled().await;
-        let (sessions, drain_timeout) = (&self.shared.sessions, self.shared.config.drain_timeout);
+        let (sessions, drain_timeout) = (&self.shared.sessions, self.shared.live().config.drain_timeout);
         if stop.is_cancelled() || drain_timeout.is_zero() {
             return;
         }
@@ -167,10 +168,15 @@ impl Server {
 
     /// Serves a connection, if there is a place for one.
     fn admit(&self, stream: TcpStream, address: SocketAddr, ending: &CancellationToken) {
-        match self.shared.limits.connection(address.ip()) {
+        let live = self.shared.live();
+        match self
+            .shared
+            .limits
+            .connection(address.ip(), &live.config.trusted_proxies)
+        {
             Ok(place) => {
                 let (shared, ending) = (Arc::clone(&self.shared), ending.clone());
-                let serving = serve(stream, address, place, shared, ending);
+                let serving = serve(stream, address, place, shared, live, ending);
                 self.shared.tracker.spawn(serving);
             }
             Err(limit) => {
@@ -195,6 +201,7 @@ async fn serve(
     address: SocketAddr,
     _place: Place<IpAddr>,
     shared: Arc<Shared>,
+    live: Arc<Live>,
     shutdown: CancellationToken,
 ) {
     let keepalive = TcpKeepalive::new()
@@ -209,13 +216,20 @@ async fn serve(
         // it was gone before it was served
         return;
     }
-    let secured = shutdown.run_until_cancelled(secure::socket(stream, address, &shared));
+    let secured = shutdown.run_until_cancelled(secure::socket(
+        stream,
+        address,
+        &shared,
+        live.config.limits.head_timeout,
+    ));
     let Some(Some(socket)) = secured.await else { return };
     let wire = Arc::new(Wire::default());
-    let hold = Hold::new(socket, Arc::clone(&wire), shared.config.limits.max_head);
+    let limits = live.config.limits.clone();
+    // a connection may outlive it
+    drop(live);
+    let hold = Hold::new(socket, Arc::clone(&wire), limits.max_head);
     let io = TokioIo::new(hold);
     let (talk, serving) = (Arc::clone(&wire), Arc::clone(&shared));
-    let limits = shared.config.limits.clone();
     let service = service_fn(move |request| {
         wire.ask();
         let (shared, peer) = (
@@ -252,7 +266,7 @@ async fn serve(
         }
     };
     if let Err(error) = ended {
-        report(address, &error, &talk, &shared);
+        report(address, &error, &talk, &shared, &limits);
     }
 }
 
@@ -266,10 +280,10 @@ async fn first_head_late(wire: &Wire, time: Duration) {
 }
 
 /// A client that broke the protocol or let us wait has its line; one that left is its own affair.
-fn report(client: SocketAddr, error: &hyper::Error, wire: &Wire, shared: &Shared) {
+fn report(client: SocketAddr, error: &hyper::Error, wire: &Wire, shared: &Shared, limits: &Limits) {
     match wire.talk() {
         _ if error.is_parse() => {
-            let max_head = error.is_parse_too_large().then_some(shared.config.limits.max_head);
+            let max_head = error.is_parse_too_large().then_some(limits.max_head);
             let rule = max_head.map_or(Rule::Request, |_| Rule::MaxHead);
             shared.metrics.refused(rule);
             let fault = wire.fault();
@@ -277,7 +291,7 @@ fn report(client: SocketAddr, error: &hyper::Error, wire: &Wire, shared: &Shared
         }
         Talk::Heard if error.is_timeout() => {
             shared.metrics.refused(Rule::HeadTimeout);
-            let idle_timeout = shared.config.limits.idle_timeout;
+            let idle_timeout = limits.idle_timeout;
             tracing::info!(%client, ?idle_timeout, cause = "a request head was not whole in time", "closed");
         }
         _ => {

@@ -14,7 +14,7 @@ use crate::config::Foreign;
 use crate::core::close::{self, Close};
 use crate::core::proofs::Proof;
 use crate::metrics;
-use crate::profile::{Message, Role, Rule, Side, Signer, State};
+use crate::profile::{Message, Profile, Role, Rule, Side, Signer, State};
 use crate::session::attach::Attach;
 use crate::session::mailbox::Mail;
 use crate::session::pending;
@@ -84,11 +84,14 @@ impl Newcomer {
                 return self.turn_away(*attach, &close);
             }
         };
-        let hello = self.hello_in(&looked_at);
-        let is_hello = !self.route.profile.has(Role::Hello) || hello.is_some();
-        attach.hello_id = hello.flatten();
         match self.open_session(&key).await {
-            Ok(opened) if opened.protocol == answered => self.deliver(key, opened, attach, is_hello).await,
+            Ok(opened) if opened.protocol == answered => {
+                let profile = &opened.route().profile;
+                let hello = hello_in(profile, &looked_at);
+                let is_hello = !profile.has(Role::Hello) || hello.is_some();
+                attach.hello_id = hello.flatten();
+                self.deliver(key, opened, attach, is_hello).await;
+            }
             Ok(_) => {
                 let cause = "the agent server chose another subprotocol than the route's subprotocol names";
                 tracing::warn!(route = %self.route.path.text, cause, "no session");
@@ -119,22 +122,18 @@ impl Newcomer {
             Ok(Err(_)) => return Ok(Heard::SessionEnded),
             Err(_) => return Err(Close::new(close::TRY_LATER, "another page has yet to say its hello")),
         };
-        let hello = |message: &Message<'_>| self.hello_in(message);
-        attach.hello_id = pending::hello(attach, &challenge, bounds(&self.route), hello).await?;
+        let route = opened.route();
+        let hello = |message: &Message<'_>| hello_in(&route.profile, message);
+        attach.hello_id = pending::hello(attach, &challenge, bounds(route), hello).await?;
         Ok(Heard::Hello)
     }
+}
 
-    /// The id of a hello, where it has one; `None` if the message is none.
-    fn hello_in(&self, message: &Message<'_>) -> Option<Option<Vec<u8>>> {
-        let rule = self
-            .route
-            .profile
-            .rule_for(Side::Client, message, State::BEGINNING)
-            .ok()
-            .flatten();
-        let rule = rule.filter(|rule| rule.role == Role::Hello)?;
-        Some(rule.id_span(message.payload).map(|id| message.payload[id].to_vec()))
-    }
+/// The id of a hello, where it has one; `None` if the message is none.
+fn hello_in(profile: &Profile, message: &Message<'_>) -> Option<Option<Vec<u8>>> {
+    let rule = profile.rule_for(Side::Client, message, State::BEGINNING).ok().flatten();
+    let rule = rule.filter(|rule| rule.role == Role::Hello)?;
+    Some(rule.id_span(message.payload).map(|id| message.payload[id].to_vec()))
 }
 
 /// Who said this hello, and the proof of it, which is used up once.

@@ -9,7 +9,7 @@ use hyper::{Response, StatusCode};
 use ipnet::IpNet;
 
 use super::body::{self, Body};
-use crate::config::Config;
+use crate::config;
 use crate::metrics::{Metrics, Rule};
 use crate::session::admission::Limit;
 use crate::session::quota::{Over, Place, Quota};
@@ -29,16 +29,13 @@ pub(super) struct Limits {
     connections: Arc<Quota<IpAddr>>,
     pending: Arc<Quota<IpAddr>>,
     attaches: Rate,
-    /// Peers that speak for many, so that their connections are bounded in all only.
-    trusted: Vec<IpNet>,
     metrics: Arc<Metrics>,
     /// When each rule had its last line, and how many refusals had none since.
     lines: Mutex<[(Option<Instant>, u64); Rule::ALL.len()]>,
 }
 
 impl Limits {
-    pub(super) fn new(config: &Config, metrics: &Arc<Metrics>) -> Self {
-        let limits = &config.limits;
+    pub(super) fn new(limits: &config::Limits, metrics: &Arc<Metrics>) -> Self {
         let connections = Some(metrics.connections.clone());
         let pending = Some(metrics.pending.clone());
         Self {
@@ -49,18 +46,22 @@ impl Limits {
             )),
             pending: Arc::new(Quota::new(limits.max_pending, limits.max_client_pending, pending)),
             attaches: Rate::per_second(limits.attach_rate),
-            trusted: config.trusted_proxies.clone(),
             metrics: Arc::clone(metrics),
             lines: Mutex::new([(None, 0); Rule::ALL.len()]),
         }
     }
 
-    /// A place for a connection from `address`.
-    pub(super) fn connection(&self, address: IpAddr) -> Result<Place<IpAddr>, Limit> {
-        let is_proxy = self
-            .trusted
-            .iter()
-            .any(|network| network.contains(&address.to_canonical()));
+    /// Other bounds from here on.
+    pub(super) fn bound(&self, limits: &config::Limits) {
+        self.connections
+            .bound(limits.max_connections, limits.max_client_connections);
+        self.pending.bound(limits.max_pending, limits.max_client_pending);
+        self.attaches.bound(limits.attach_rate);
+    }
+
+    /// A place for a connection from `address`; the trusted speak for many, so that theirs are bounded in all only.
+    pub(super) fn connection(&self, address: IpAddr, trusted: &[IpNet]) -> Result<Place<IpAddr>, Limit> {
+        let is_proxy = trusted.iter().any(|network| network.contains(&address.to_canonical()));
         let place = self.connections.take(bounded(address).filter(|_| !is_proxy));
         place.map_err(|over| Limit {
             rule: match over {
@@ -151,7 +152,6 @@ fn seconds(time: Duration) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
 
     #[test]
     fn a_client_is_an_address_or_a_network_of_them() {
@@ -166,23 +166,20 @@ mod tests {
 
     #[test]
     fn connections_of_one_address_are_bounded_and_those_of_a_trusted_proxy_are_not() {
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let config = Config {
-            limits: config::Limits {
-                max_client_connections: 2,
-                ..config::Limits::default()
-            },
-            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
-            ..Config::plain(listen, config::Upstream::Tcp("127.0.0.1:1".into()))
+        let bounds = config::Limits {
+            max_client_connections: 2,
+            ..config::Limits::default()
         };
-        let limits = Limits::new(&config, &Arc::default());
-        let held: Vec<_> = (0..3).map(|_| limits.connection([192, 0, 2, 1].into())).collect();
+        let limits = Limits::new(&bounds, &Arc::default());
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let connection = |address: [u8; 4]| limits.connection(address.into(), &trusted);
+        let held: Vec<_> = (0..3).map(|_| connection([192, 0, 2, 1])).collect();
         assert_eq!(held[2].as_ref().unwrap_err().rule, Rule::MaxClientConnections);
         for address in [[192, 0, 2, 2], [10, 1, 2, 3], [127, 0, 0, 1]] {
-            let held: Vec<_> = (0..2).map(|_| limits.connection(address.into())).collect();
+            let held: Vec<_> = (0..2).map(|_| connection(address)).collect();
             assert!(held.iter().all(Result::is_ok), "{address:?}");
         }
-        let proxy: Vec<_> = (0..100).map(|_| limits.connection([10, 0, 0, 1].into())).collect();
+        let proxy: Vec<_> = (0..100).map(|_| connection([10, 0, 0, 1])).collect();
         assert!(proxy.iter().all(Result::is_ok));
     }
 

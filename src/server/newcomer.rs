@@ -107,7 +107,8 @@ impl Newcomer {
         let protocol = opened.protocol.clone();
         attach.key = Some(Arc::clone(&key));
         loop {
-            let pending = !said_hello && opened.created.is_none() && self.route.profile.has(Role::Hello);
+            // by the session's own rules, which those of now need not be
+            let pending = !said_hello && opened.created.is_none() && opened.route().profile.has(Role::Hello);
             let heard = if pending {
                 // boxed, for most routes have none, and it would be the larger part of this
                 Box::pin(self.unless_stopping(self.hello(&opened, &mut attach))).await
@@ -160,7 +161,7 @@ impl Newcomer {
             Foreign::Separate => self.owner.clone(),
             Foreign::Refuse => Owner::Anyone,
         };
-        let key = Key::new(Arc::clone(&self.route.path.text), owner, values);
+        let key = Key::new(&self.route, owner, values);
         Ok(Arc::new(if alone { key.alone() } else { key }))
     }
 

@@ -12,6 +12,7 @@ use super::cookie::BrowserId;
 use super::gate::OriginClass;
 use super::headers;
 use super::key::cookie;
+use super::live::Live;
 use super::request::{Peer, Shared};
 use crate::config::{AuthUrl, Bind, Route};
 use crate::metrics::Rule;
@@ -27,6 +28,7 @@ const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 /// that proves its signer comes later.
 pub(super) async fn owner(
     shared: &Shared,
+    live: &Live,
     route: &Route,
     peer: &Peer,
     head: &request::Parts,
@@ -38,7 +40,7 @@ pub(super) async fn owner(
         let value = match bind {
             Bind::Header(name) => head.headers.get(name).map(|value| value.as_bytes().to_vec()),
             Bind::Cookie(name) => cookie(&head.headers, name).map(<[u8]>::to_vec),
-            Bind::AuthRequest => Some(subject(shared, route, peer, head).await?),
+            Bind::AuthRequest => Some(subject(shared, live, route, peer, head).await?),
             Bind::Hello | Bind::Key => continue,
         };
         let Some(value) = value.filter(|value| !value.is_empty()) else {
@@ -63,6 +65,7 @@ pub(super) async fn owner(
 /// Asks the route's authorisation server who this is; its no is the answer to the request.
 async fn subject(
     shared: &Shared,
+    live: &Live,
     route: &Route,
     peer: &Peer,
     head: &request::Parts,
@@ -75,7 +78,7 @@ async fn subject(
         tracing::warn!(client = %peer, route = %route.path.text, auth_request = %url, cause, "refused");
         line(status, "not authorised\n")
     };
-    let asking = shared.pass.ask(&url.server, question(shared, url, peer, head));
+    let asking = live.pass.ask(&url.server, question(live, url, peer, head));
     match timeout(ASKED, asking).await {
         Err(_) => Err(refused("it gave no answer in time", StatusCode::SERVICE_UNAVAILABLE)),
         Ok(Err(cause)) => Err(refused(&cause, StatusCode::SERVICE_UNAVAILABLE)),
@@ -91,10 +94,10 @@ async fn subject(
 }
 
 /// The client's head as the authorisation server is asked: what it is for stands in the forwarding fields.
-fn question(shared: &Shared, url: &AuthUrl, peer: &Peer, head: &request::Parts) -> request::Parts {
+fn question(live: &Live, url: &AuthUrl, peer: &Peer, head: &request::Parts) -> request::Parts {
     let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let target = HeaderValue::from_str(target).ok();
-    let mut asked = headers::question(head, shared.hop(peer));
+    let mut asked = headers::question(head, live.hop(peer));
     asked.method = Method::GET;
     asked.uri = url.path.parse().unwrap_or_default();
     asked.headers.insert(FORWARDED_METHOD, HeaderValue::from_static("GET"));

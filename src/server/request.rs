@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use hyper::body::Incoming;
@@ -14,15 +14,15 @@ use tokio_util::task::TaskTracker;
 use super::body::{Body, line};
 use super::client::{came_by_https, client};
 use super::cookie::{self, BrowserId, CookieName};
-use super::gate::{Gate, Refusal};
-use super::headers::{self, BadUpgrade, Hop, authority, upgrade_asked};
+use super::gate::Refusal;
+use super::headers::{self, BadUpgrade, authority, upgrade_asked};
 use super::hold::Wire;
 use super::limits::Limits;
+use super::live::Live;
 use super::pages::{Browsers, is_page_request, is_service_worker_script, must_be_rerequested};
-use super::pass::Pass;
 use super::upgrade;
 use crate::capture::Recorder;
-use crate::config::{Captures, Config, PathPattern, Route};
+use crate::config::Config;
 use crate::metrics::{Metrics, Rule};
 use crate::session::registry::Sessions;
 use crate::transport::tls::{Identity, Tls};
@@ -30,15 +30,9 @@ use crate::transport::tls::{Identity, Tls};
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) config: Config,
-    /// For WebSockets that no route claims: one-to-one, for it has no key.
-    pub(super) unrouted: Arc<Route>,
-    pub(super) gate: Gate,
-    port: u16,
-    /// Host and port of the one public origin, where there is one, without a port that its scheme implies.
-    public_host: Option<String>,
+    live: RwLock<Arc<Live>>,
+    pub(super) address: SocketAddr,
     pub(super) browsers: Browsers,
-    pub(super) pass: Pass,
     pub(super) sessions: Sessions,
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
@@ -75,34 +69,38 @@ impl Shared {
         let metrics = Arc::<Metrics>::default();
         metrics.drain_timeout.set(config.drain_timeout.as_secs_f64());
         Self {
-            unrouted: Arc::new(Route::one_to_one(PathPattern::any(), config.upstream.clone())),
-            gate: Gate::new(
-                address,
-                tls.identity.is_some(),
-                &config.public_origins,
-                &config.allow_origins,
-            ),
-            port: address.port(),
-            public_host: match &config.public_origins[..] {
-                [origin] => Some(origin.authority()),
-                _ => None,
-            },
+            address,
             browsers: Browsers::new(),
-            // its idle connections are not worth waiting for at the end
-            pass: Pass::new(&TaskTracker::new(), tls.roots.clone()),
             sessions: Sessions::new(
                 tracker.clone(),
                 recorder,
-                tls.roots,
+                tls.roots.clone(),
                 &config.limits,
                 Arc::clone(&metrics),
             ),
-            limits: Limits::new(&config, &metrics),
+            limits: Limits::new(&config.limits, &metrics),
             metrics,
             identity: tls.identity.map(Arc::new),
             tracker,
-            config,
+            live: RwLock::new(Arc::new(Live::new(config, tls.roots, address))),
         }
+    }
+
+    /// What holds now.
+    pub(super) fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has this hold from here on; returns whether the certificate is another. Sessions and connections that there are
+    /// keep what they were opened with.
+    pub(super) fn replace(&self, config: Config, tls: Tls) -> bool {
+        self.limits.bound(&config.limits);
+        self.sessions.reload(&config.limits, tls.roots.clone());
+        let shown = self.identity.as_ref().zip(tls.identity);
+        let other = shown.is_some_and(|(identity, new)| identity.replace(new));
+        let live = Arc::new(Live::new(config, tls.roots, self.address));
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+        other
     }
 
     /// Answers a request.
@@ -125,12 +123,13 @@ impl Shared {
 
     async fn serve(self: &Arc<Self>, mut peer: Peer, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let (address, trusted) = (peer.address.ip(), &self.config.trusted_proxies[..]);
+        let live = self.live();
+        let (address, trusted) = (peer.address.ip(), &live.config.trusted_proxies[..]);
         peer.client = client(address, &head.headers, trusted);
         // a public origin says it once and for all
-        let asked = self.config.public_origins.is_empty();
-        peer.https = self.config.is_https() || (asked && came_by_https(address, &head.headers, trusted));
-        if let Err(refusal) = self.gate.check_host(&head.uri, &head.headers) {
+        let asked = live.config.public_origins.is_empty();
+        peer.https = live.config.is_https() || (asked && came_by_https(address, &head.headers, trusted));
+        if let Err(refusal) = live.gate.check_host(&head.uri, &head.headers) {
             // no Host at all, or a bad one, is a bad request
             return if refusal.status == StatusCode::BAD_REQUEST {
                 last(self.refuse(&peer, Rule::Request, &refusal))
@@ -149,11 +148,14 @@ impl Shared {
             return line(StatusCode::NOT_IMPLEMENTED, "no tunnels here\n");
         }
         match upgrade_asked(&head) {
-            Ok(false) => self.pass(&peer, Request::from_parts(head, body)).await,
-            Ok(true) => match self.gate.check_origin(&head.uri, &head.headers, peer.https) {
+            Ok(false) => self.pass(&live, &peer, Request::from_parts(head, body)).await,
+            Ok(true) => match live.gate.check_origin(&head.uri, &head.headers, peer.https) {
                 // counted behind the origin: a foreign page is not to use up what its browser's owner may do
                 Ok(class) => match self.limits.attach(peer.client) {
-                    Ok(()) => upgrade::answer(Arc::clone(self), peer, Request::from_parts(head, body), class).await,
+                    Ok(()) => {
+                        let request = Request::from_parts(head, body);
+                        upgrade::answer(Arc::clone(self), &live, peer, request, class).await
+                    }
                     Err(limit) => self.limits.refuse(peer.client, limit),
                 },
                 Err(refusal) => self.refuse(&peer, Rule::Origin, &refusal),
@@ -183,7 +185,7 @@ impl Shared {
     }
 
     /// Plain HTTP: passed through, and noted where it is a page's.
-    async fn pass(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+    async fn pass(&self, live: &Live, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let page = is_page_request(&head.headers);
         let name = self.cookie_name(peer, &head);
@@ -200,7 +202,7 @@ impl Shared {
             }
         }
         let request = Request::from_parts(head, body);
-        let mut answer = self.pass.serve(&self.config.upstream, self.hop(peer), request).await;
+        let mut answer = live.pass.serve(&live.config.upstream, live.hop(peer), request).await;
         if let (true, Some(browser)) = (page, &browser) {
             browser.page_answered(must_be_rerequested(answer.status(), answer.headers()));
         }
@@ -211,28 +213,9 @@ impl Shared {
         answer
     }
 
-    /// What upstream is told of the hop that `peer` came by.
-    pub(super) fn hop(&self, peer: &Peer) -> Hop<'_> {
-        Hop {
-            client: peer.client,
-            scheme: if peer.https { "https" } else { "http" },
-            host: self.public_host.as_deref(),
-        }
-    }
-
     /// The name of the minted cookie in this request.
     pub(super) fn cookie_name(&self, peer: &Peer, head: &request::Parts) -> CookieName {
-        CookieName::of(peer.https, authority(&head.uri, &head.headers), self.port)
-    }
-
-    /// The first route that claims `path`, and what its pattern captured.
-    pub(super) fn route(&self, path: &str) -> (Arc<Route>, Captures) {
-        let claimed = self
-            .config
-            .routes
-            .iter()
-            .find_map(|route| Some((Arc::clone(route), route.path.matches(path)?)));
-        claimed.unwrap_or_else(|| (Arc::clone(&self.unrouted), Captures::default()))
+        CookieName::of(peer.https, authority(&head.uri, &head.headers), self.address.port())
     }
 }
 

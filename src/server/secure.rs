@@ -30,11 +30,15 @@ enum Fault {
 }
 
 /// The socket to serve; `None` where the client did not come to one, of which it has its line.
-pub(super) async fn socket(stream: TcpStream, client: SocketAddr, shared: &Shared) -> Option<Socket> {
+pub(super) async fn socket(
+    stream: TcpStream,
+    client: SocketAddr,
+    shared: &Shared,
+    head_timeout: Duration,
+) -> Option<Socket> {
     let Some(identity) = &shared.identity else {
         return Some(Socket::Tcp(stream));
     };
-    let head_timeout = shared.config.limits.head_timeout;
     match timeout(head_timeout, handshake(stream, identity)).await {
         Ok(Ok(socket)) => return Some(socket),
         Ok(Err(Fault::PlainHttp(stream))) => {

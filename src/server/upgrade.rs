@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::body::{Body, line};
 use super::cookie::BrowserId;
 use super::gate::OriginClass;
+use super::live::Live;
 use super::newcomer::Newcomer;
 use super::owner;
 use super::request::{Peer, Shared};
@@ -24,6 +25,7 @@ use crate::transport::fields::tokens;
 /// Answers an upgrade request that the gate let in.
 pub(super) async fn answer(
     shared: Arc<Shared>,
+    live: &Live,
     peer: Peer,
     mut request: Request<Incoming>,
     class: OriginClass,
@@ -31,7 +33,7 @@ pub(super) async fn answer(
     let since = Instant::now();
     let upgraded = hyper::upgrade::on(&mut request);
     let (mut head, _) = request.into_parts();
-    let (route, captures) = shared.route(head.uri.path());
+    let (route, captures) = live.route(head.uri.path());
 
     let name = shared.cookie_name(&peer, &head);
     let known = name.read(&head.headers);
@@ -39,13 +41,13 @@ pub(super) async fn answer(
     // a foreign origin's page cannot use the cookie: it would be anybody's page in the owner's browser
     let known = known.filter(|_| class != OriginClass::Allowed);
     let browser_id = known.or_else(|| (class != OriginClass::Allowed).then(BrowserId::mint));
-    let owner = match owner::owner(&shared, &route, &peer, &head, class, browser_id).await {
+    let owner = match owner::owner(&shared, live, &route, &peer, &head, class, browser_id).await {
         Ok(owner) => owner,
         Err(refusal) => return refusal,
     };
     // a value minted now is no browser's whose pages were seen
     let browser = known.map(|id| shared.browsers.of(id));
-    let offer = Request::from_parts(headers::upgrade_request(&head, shared.hop(&peer)), ());
+    let offer = Request::from_parts(headers::upgrade_request(&head, live.hop(&peer)), ());
     let accept = derive_accept_key(head.headers[header::SEC_WEBSOCKET_KEY].as_bytes());
     let page = Newcomer {
         shared,

@@ -50,6 +50,13 @@ impl Admission {
         }
     }
 
+    /// Other bounds from here on.
+    pub(super) fn bound(&self, limits: &Limits) {
+        self.clients.bound(limits.max_sessions, limits.max_client_sessions);
+        self.owners.bound(usize::MAX, limits.max_owner_sessions);
+        self.rate.bound(limits.session_rate);
+    }
+
     /// One more for `owner`, created by `client`, if that is one that is bounded.
     pub(super) fn admit(&self, client: Option<IpAddr>, owner: &Owner, now: Instant) -> Result<Admitted, Limit> {
         let full = |rule| Limit { rule, retry: PLACE };

@@ -11,7 +11,7 @@ const GRAIN: usize = 1024;
 /// See the module.
 #[derive(Debug)]
 pub struct Budget {
-    limit: usize,
+    limit: AtomicUsize,
     held: AtomicUsize,
     shares: AtomicUsize,
     gauge: IntGauge,
@@ -28,11 +28,16 @@ impl Budget {
     /// At most `limit` bytes; `gauge` shows how many there are.
     pub fn new(limit: usize, gauge: IntGauge) -> Self {
         Self {
-            limit,
+            limit: AtomicUsize::new(limit),
             held: AtomicUsize::new(0),
             shares: AtomicUsize::new(0),
             gauge,
         }
+    }
+
+    /// Another limit from here on.
+    pub fn bound(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// A share of nothing yet.
@@ -46,24 +51,25 @@ impl Budget {
 
     /// Whether more is held than may be.
     pub fn is_exhausted(&self) -> bool {
-        self.held.load(Ordering::Relaxed) > self.limit
+        self.held.load(Ordering::Relaxed) > self.limit()
     }
 
     /// Whether so much is held that whoever gives back is to go on: an eighth below the limit, so that it is not for one
     /// message that all are asked.
     pub fn is_short(&self) -> bool {
-        self.held.load(Ordering::Relaxed) > self.limit - self.limit / 8
+        let limit = self.limit();
+        self.held.load(Ordering::Relaxed) > limit - limit / 8
     }
 
     /// What all may hold.
     pub fn limit(&self) -> usize {
-        self.limit
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// What nobody is asked to give back: the part that each has of half of it all. So whatever the others do, at most
     /// half as much again as the limit is held.
     pub fn fair(&self) -> usize {
-        self.limit / 2 / self.shares.load(Ordering::Relaxed).max(1)
+        self.limit() / 2 / self.shares.load(Ordering::Relaxed).max(1)
     }
 }
 
@@ -121,7 +127,11 @@ mod tests {
         assert_eq!(gauge.get(), 11 * GRAIN as i64);
         one.set(0);
         assert!(!budget.is_exhausted() && !one.is_over());
+        one.set(9 * GRAIN);
+        budget.bound(8 * GRAIN);
+        assert!(budget.is_exhausted() && one.is_over() && budget.limit() == 8 * GRAIN);
         drop((one, other));
+        budget.bound(10 * GRAIN);
         assert_eq!((gauge.get(), budget.fair()), (0, 5 * GRAIN));
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
+use crate::config::Route;
 use crate::profile::Signer;
 
 /// Who opened a session, as far as it can be proved; sessions are looked up within their owner's namespace. Secret:
@@ -77,6 +78,9 @@ impl fmt::Debug for Owner {
 pub struct Key {
     /// The route's pattern.
     pub route: Arc<str>,
+    /// Stands for the route's rules of keys and owners: what one rule made is never found by another's, for values that
+    /// were a secret under the one may be anybody's to choose under the other.
+    rules: u64,
     /// In whose namespace.
     pub owner: Owner,
     /// The decoded value of every key part, in order, each behind its length.
@@ -92,10 +96,11 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// A key that others can name.
-    pub fn new<'a>(route: Arc<str>, owner: Owner, values: impl IntoIterator<Item = &'a [u8]>) -> Self {
+    /// A key of this route that others can name.
+    pub fn new<'a>(route: &Route, owner: Owner, values: impl IntoIterator<Item = &'a [u8]>) -> Self {
         Self {
-            route,
+            route: Arc::clone(&route.path.text),
+            rules: rules(route),
             owner,
             values: encoded(values),
             alone: 0,
@@ -111,6 +116,11 @@ impl Key {
         }
     }
 
+    /// Whether this route makes such keys.
+    pub fn is_of(&self, route: &Route) -> bool {
+        self.route == route.path.text && self.rules == rules(route)
+    }
+
     /// Whether nobody else can name it.
     pub fn is_alone(&self) -> bool {
         self.alone != 0
@@ -120,7 +130,11 @@ impl Key {
     pub fn with_value(&self, index: usize, value: &[u8]) -> Self {
         let values = self.values().enumerate();
         let values = values.map(|(at, known)| if at == index { value } else { known });
-        Self::new(Arc::clone(&self.route), self.owner.clone(), values)
+        Self {
+            values: encoded(values),
+            alone: 0,
+            ..self.clone()
+        }
     }
 
     /// The decoded value of every key part, in order.
@@ -136,9 +150,19 @@ impl Key {
 
     /// What stands for the key in logs.
     pub fn id(&self) -> SessionId {
-        static SEED: OnceLock<RandomState> = OnceLock::new();
-        SessionId(SEED.get_or_init(RandomState::new).hash_one(self) as u32)
+        SessionId(seed().hash_one(self) as u32)
     }
+}
+
+/// See [`Key`].
+fn rules(route: &Route) -> u64 {
+    seed().hash_one((&route.key, &route.bind))
+}
+
+/// A secret of this process.
+fn seed() -> &'static RandomState {
+    static SEED: OnceLock<RandomState> = OnceLock::new();
+    SEED.get_or_init(RandomState::new)
 }
 
 /// In one piece, each behind its length: so no two lists of values are alike.

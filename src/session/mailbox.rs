@@ -2,7 +2,7 @@
 //! than all the rest of an idle session.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use hyper::header::HeaderValue;
@@ -12,6 +12,7 @@ use super::attach::Attach;
 use super::description::Description;
 use super::key::Owner;
 use super::registry::{Done, Relief};
+use crate::config::Route;
 
 /// A message to a session's task.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Mailbox {
     owner: Owner,
     /// The subprotocol that the session speaks.
     protocol: Option<Box<HeaderValue>>,
+    /// The route as it was when the session was opened.
+    route: Arc<Route>,
     attached: AtomicBool,
     inner: Mutex<Inner>,
 }
@@ -51,11 +54,12 @@ struct Inner {
 }
 
 impl Mailbox {
-    /// The mailbox of a session of this owner that speaks this subprotocol.
-    pub(super) fn new(owner: Owner, protocol: Option<HeaderValue>) -> Self {
+    /// The mailbox of a session of this owner that speaks this subprotocol, opened by this route.
+    pub(super) fn new(owner: Owner, protocol: Option<HeaderValue>, route: Arc<Route>) -> Self {
         Self {
             owner,
             protocol: protocol.map(Box::new),
+            route,
             attached: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 mail: Some(Vec::new()),
@@ -72,6 +76,11 @@ impl Mailbox {
     /// The subprotocol that the session speaks.
     pub fn protocol(&self) -> Option<HeaderValue> {
         self.protocol.as_deref().cloned()
+    }
+
+    /// The route that the session was opened by, and keeps, whatever the configuration says by now.
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
     }
 
     /// Whether a page is attached, as far as the session's task has said; it tells others, and decides nothing.

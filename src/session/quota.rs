@@ -10,8 +10,8 @@ use prometheus::IntGauge;
 /// See the module. Whoever takes a place without a name counts in all only.
 #[derive(Debug)]
 pub struct Quota<K: Eq + Hash> {
-    all: usize,
-    each: usize,
+    all: AtomicUsize,
+    each: AtomicUsize,
     taken: AtomicUsize,
     /// How many places each has that has any.
     by: DashMap<K, usize>,
@@ -38,19 +38,26 @@ impl<K: Eq + Hash> Quota<K> {
     /// At most `all` places, and `each` for every name; `gauge` shows how many are taken.
     pub fn new(all: usize, each: usize, gauge: Option<IntGauge>) -> Self {
         Self {
-            all,
-            each,
+            all: AtomicUsize::new(all),
+            each: AtomicUsize::new(each),
             taken: AtomicUsize::new(0),
             by: DashMap::new(),
             gauge,
         }
+    }
+
+    /// Other bounds from here on; whoever has more keeps what it has, and gets no more.
+    pub fn bound(&self, all: usize, each: usize) {
+        self.all.store(all, Ordering::Relaxed);
+        self.each.store(each, Ordering::Relaxed);
     }
 }
 
 impl<K: Eq + Hash + Clone> Quota<K> {
     /// Takes a place for `who`.
     pub fn take(self: &Arc<Self>, who: Option<K>) -> Result<Place<K>, Over> {
-        let more = |taken| (taken < self.all).then_some(taken + 1);
+        let all = self.all.load(Ordering::Relaxed);
+        let more = |taken| (taken < all).then_some(taken + 1);
         // only its own value is published by it
         self.taken
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
@@ -65,7 +72,7 @@ impl<K: Eq + Hash + Clone> Quota<K> {
         };
         if let Some(who) = who {
             let mut has = self.by.entry(who.clone()).or_insert(0);
-            if *has >= self.each {
+            if *has >= self.each.load(Ordering::Relaxed) {
                 return Err(Over::Each);
             }
             *has += 1;
@@ -97,6 +104,21 @@ mod tests {
 
     fn taken<K: Eq + Hash>(quota: &Quota<K>) -> usize {
         quota.taken.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn other_bounds_take_nothing_away() {
+        let quota = Arc::new(Quota::new(2, 2, None));
+        let held = [quota.take(Some("a")).unwrap(), quota.take(Some("a")).unwrap()];
+        quota.bound(1, 1);
+        assert_eq!(quota.take(Some("b")).unwrap_err(), Over::All);
+        quota.bound(4, 2);
+        assert_eq!(quota.take(Some("a")).unwrap_err(), Over::Each);
+        quota.bound(4, 3);
+        let more = quota.take(Some("a")).unwrap();
+        assert_eq!(taken(&quota), 3);
+        drop((held, more));
+        assert_eq!(taken(&quota), 0);
     }
 
     #[test]

@@ -105,8 +105,9 @@ pub(super) async fn create(entry: Dialing, route: Arc<Route>, admitted: Admitted
         // nobody needs it again: whoever takes this one's place has an own
         let offer = std::mem::take(&mut dial.waiter.offer);
         let target = offer.uri().clone();
+        let roots = inner.roots();
         let dialed = tokio::select! {
-            dialed = dial::upgrade(&route.upstream, &inner.roots, offer.into_parts().0, &inner.tracker) => dialed,
+            dialed = dial::upgrade(&route.upstream, &roots, offer.into_parts().0, &inner.tracker) => dialed,
             () = dial.abandoned(&queue) => continue,
             () = inner.stopping.cancelled() => return,
         };
@@ -178,7 +179,11 @@ fn establish(
     let (inner, key) = (Arc::clone(&entry.inner), Arc::clone(&entry.key));
     let Upgraded { socket, read, head } = upgraded;
     let protocol = head.headers.get(hyper::header::SEC_WEBSOCKET_PROTOCOL).cloned();
-    let mailbox = Arc::new(Mailbox::new(creator.owner.clone(), protocol.clone()));
+    let mailbox = Arc::new(Mailbox::new(
+        creator.owner.clone(),
+        protocol.clone(),
+        Arc::clone(&route),
+    ));
     let id = key.id();
     let like = inner
         .lookalikes

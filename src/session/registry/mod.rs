@@ -13,7 +13,7 @@ mod relief;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -64,7 +64,8 @@ struct Inner {
     /// Sessions are giving back.
     relieving: AtomicBool,
     metrics: Arc<Metrics>,
-    roots: Roots,
+    /// Who may vouch for agent servers; read once a dial.
+    roots: RwLock<Roots>,
     /// Sessions that ended lately, the newest last.
     ended: Mutex<VecDeque<Description>>,
 }
@@ -84,6 +85,13 @@ pub struct Opened {
     pub protocol: Option<HeaderValue>,
     /// For the request that created the session; `None` for all others.
     pub created: Option<Creation>,
+}
+
+impl Opened {
+    /// The route that the session was opened by, and keeps.
+    pub fn route(&self) -> &Arc<Route> {
+        self.mailbox.route()
+    }
 }
 
 /// Why there is no session.
@@ -133,7 +141,7 @@ impl Sessions {
                 budget: Arc::new(Budget::new(limits.max_buffered, metrics.buffered.clone())),
                 relieving: AtomicBool::new(false),
                 metrics,
-                roots,
+                roots: RwLock::new(roots),
                 ended: Mutex::default(),
             }),
         }
@@ -193,6 +201,18 @@ impl Sessions {
         })
     }
 
+    /// Other bounds and roots from here on; sessions that there are keep their places and their upstreams.
+    pub fn reload(&self, limits: &Limits, roots: Roots) {
+        let inner = &self.inner;
+        inner.admission.bound(limits);
+        inner.budget.bound(limits.max_buffered);
+        *inner.roots.write().unwrap_or_else(PoisonError::into_inner) = roots;
+        if inner.budget.is_exhausted() {
+            // sessions notice as messages come, and those that hold most may be silent
+            inner.relieve();
+        }
+    }
+
     /// From here on there are no new sessions; those that there are may be attached to and go on.
     pub fn drain(&self) {
         // those who ask from now on are told, and whoever asked before is one of those that there are
@@ -236,5 +256,12 @@ impl Sessions {
             // one that has ended needs no telling
             let _ = mailbox.post(Mail::Shutdown);
         }
+    }
+}
+
+impl Inner {
+    /// Who may vouch for agent servers now.
+    fn roots(&self) -> Roots {
+        self.roots.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::membership::Membership;
 use super::{Sessions, Slot};
+use crate::config::Route;
 use crate::session::description::Description;
 use crate::session::key::SessionId;
 use crate::session::mailbox::{Mail, Mailbox};
@@ -83,6 +84,15 @@ impl Sessions {
         // nothing is sent: it ends when the session is forgotten
         let _ = forgotten.await;
         Ok(())
+    }
+
+    /// How many sessions can be named, and by none of these routes.
+    pub fn stranded(&self, routes: &[Arc<Route>]) -> usize {
+        let slots = self.inner.slots.iter();
+        let named = slots.filter(|slot| !slot.key().is_alone());
+        named
+            .filter(|slot| !routes.iter().any(|route| slot.key().is_of(route)))
+            .count()
     }
 
     /// Who is in the registry, of this id only where there is one; no shard is locked any more.

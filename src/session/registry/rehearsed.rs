@@ -10,13 +10,13 @@ use crate::session::mailbox::Mailbox;
 
 impl Sessions {
     /// A place under a name of its own, for a session of this route.
-    pub(in crate::session) fn rehearsed(&self, route: &Route) -> Membership {
+    pub(in crate::session) fn rehearsed(&self, route: &Arc<Route>) -> Membership {
         let values = route.key.iter().map(|_| &[][..]);
-        let key = Arc::new(Key::new(Arc::clone(&route.path.text), Owner::Bearer, values));
+        let key = Arc::new(Key::new(route, Owner::Bearer, values));
         Membership {
             id: key.id(),
             key,
-            mailbox: Arc::new(Mailbox::new(Owner::Bearer, None)),
+            mailbox: Arc::new(Mailbox::new(Owner::Bearer, None, Arc::clone(route))),
             tape: None,
             _admitted: None,
             share: self.inner.budget.share(),

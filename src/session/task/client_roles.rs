@@ -63,7 +63,7 @@ impl SessionTask {
                     self.heartbeat_answered(metrics::Side::Page);
                 }
                 if let Some(answer) = rule.and_then(|rule| rule.answer.as_ref()) {
-                    let answer = answer.fill(&text, rule.and_then(|rule| rule.text.as_ref()));
+                    let answer = answer.fill(&text, rule.and_then(|rule| rule.text.as_deref()));
                     self.say(&answer);
                 }
             }
@@ -82,7 +82,7 @@ impl SessionTask {
             Some(Role::Echo) => {
                 self.forward(message, is_hello);
                 if let Some(show) = rule.and_then(|rule| rule.show.as_ref()) {
-                    let shown = show.fill(&text, rule.and_then(|rule| rule.text.as_ref()));
+                    let shown = show.fill(&text, rule.and_then(|rule| rule.text.as_deref()));
                     let mut wire = Vec::new();
                     frame::write(&mut wire, Opcode::Text, shown.as_bytes(), None);
                     self.core.echo(wire);

@@ -153,7 +153,7 @@ impl SessionTask {
         if let (Some(answer), Some(upstream)) = (&rule.answer, &mut self.upstream)
             && upstream.has_room()
         {
-            upstream.send_text(&answer.fill(text, rule.text.as_ref()));
+            upstream.send_text(&answer.fill(text, rule.text.as_deref()));
             self.heartbeat_answered(metrics::Side::Agent);
         }
     }

@@ -1,6 +1,6 @@
 //! The listener's certificate and key, read again whenever their files change.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -26,11 +26,15 @@ const KEY: &str = "tls_key";
 
 /// See the module.
 #[derive(Debug)]
-pub struct Identity {
+pub struct Identity(RwLock<Current>);
+
+/// What is in use.
+#[derive(Debug, Clone)]
+struct Current {
     files: TlsFiles,
-    current: RwLock<Arc<ServerConfig>>,
-    /// Of the contents that are in use.
+    /// Of the files' contents.
     digest: [u8; 32],
+    config: Arc<ServerConfig>,
 }
 
 /// What the files hold, not yet understood.
@@ -47,36 +51,50 @@ impl Identity {
     /// The setting whose file cannot be used.
     pub fn load(files: TlsFiles) -> Result<Self, ConfigError> {
         let contents = Contents::read(&files)?;
-        let current = RwLock::new(Arc::new(contents.config(&files)?));
-        let digest = contents.digest();
-        Ok(Self { files, current, digest })
+        Ok(Self(RwLock::new(Current {
+            digest: contents.digest(),
+            config: Arc::new(contents.config(&files)?),
+            files,
+        })))
+    }
+
+    /// Has what `other` shows be shown from here on, and follows its files; returns whether they hold something else.
+    pub(crate) fn replace(&self, other: Self) -> bool {
+        let new = other.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.write();
+        let differs = new.digest != current.digest;
+        *current = new;
+        differs
     }
 
     /// Makes the handshake with a client, which is shown what holds now; connections that stand keep what they were
     /// shown.
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream> {
-        let config = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
-        let stream = TlsAcceptor::from(config).accept(stream).await?;
+        let stream = TlsAcceptor::from(self.current().config).accept(stream).await?;
         Ok(TlsStream::new(stream.into()))
     }
 
     /// Follows the files, without end. A pair that cannot be used changes nothing, is logged once, and tried again:
     /// it may be half written.
     pub async fn watch(self: Arc<Self>) {
-        let mut used = self.digest;
         let mut told = None;
         loop {
             sleep(POLL).await;
-            let files = self.files.clone();
-            let looked = spawn_blocking(move || look(&files, &used)).await;
+            let Current { files, digest, .. } = self.current();
+            let looked_at = files.clone();
+            let looked = spawn_blocking(move || look(&looked_at, &digest)).await;
             // it was cancelled, as the runtime ends
             let Ok(looked) = looked else { return };
             match looked {
                 Ok(None) => told = None,
                 Ok(Some((digest, config))) => {
-                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-                    (used, told) = (digest, None);
-                    tracing::info!(tls_cert = %self.files.cert.display(), "new certificate");
+                    told = None;
+                    let mut current = self.write();
+                    // a reload may have named others meanwhile
+                    if current.files == files {
+                        (current.digest, current.config) = (digest, Arc::new(config));
+                        tracing::info!(tls_cert = %files.cert.display(), "new certificate");
+                    }
                 }
                 Err(error) => {
                     if told.as_ref() != Some(&error) {
@@ -86,6 +104,14 @@ impl Identity {
                 }
             }
         }
+    }
+
+    fn current(&self) -> Current {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Current> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -135,7 +135,7 @@ fn made_of(rule: &Rule, payload: &[u8]) {
         assert!(span.is_none_or(|span| span.end <= payload.len()));
     }
     for template in [&rule.answer, &rule.show].into_iter().flatten() {
-        let _ = template.fill(payload, rule.text.as_ref());
+        let _ = template.fill(payload, rule.text.as_deref());
     }
     for running in [true, false] {
         let Some(edited) = rule.edit.apply(payload, running) else {
