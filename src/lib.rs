@@ -55,7 +55,8 @@
 //! gives messages their roles by rules. [`capture`] records live traffic beside the relay, and [`rehearse`] runs such a
 //! recording through a profile, with the very task that a live session has. [`demo`] is the agent of `sessmux demo`. [`metrics`] counts, and
 //! [`admin`] tells an operator, by mail to the sessions' tasks ([`session::mailbox`]): each keeps a bounded
-//! [`session::timeline`], and [`session::registry`] keeps what was known of those that ended. [`shutdown`] tells when to stop.
+//! [`session::timeline`], and [`session::registry`] keeps what was known of those that ended. [`server::reload`] reads the configuration
+//! anew, [`shutdown`] tells when to stop, and [`systemd`] hears of all this.
 
 pub mod admin;
 pub mod capture;

@@ -265,22 +265,16 @@ async fn run(
             admin.run(stopped.clone()).await;
         }
     };
-    let (sessions, drain) = (server.sessions(), asked.drain.clone());
+    let sessions = server.sessions();
     let operating = async {
         systemd::ready();
-        tokio::join!(
-            systemd::watch(|| sessions.live()),
-            async {
-                while hangup.recv().await.is_some() {
-                    // it has its line in the log
-                    let _ = reload.run().await;
-                }
-            },
-            async {
-                drain.cancelled().await;
-                systemd::stopping();
+        let reloading = async {
+            while hangup.recv().await.is_some() {
+                // it has its line in the log
+                let _ = reload.run().await;
             }
-        );
+        };
+        tokio::join!(systemd::watch(|| sessions.live()), reloading);
     };
     let served = async {
         server.run(asked).await;
@@ -300,6 +294,8 @@ fn serve(serving: impl Future<Output = Result<(), Unavailable>> + Send + 'static
     };
     // in a task, for this thread is none of the runtime's own: what it accepts would be handed to another each time
     let served = runtime.block_on(runtime.spawn(serving));
+    // a file that is still being read, on a disk that does not answer, keeps nobody
+    runtime.shutdown_background();
     match served.unwrap_or_else(|error| resume_unwind(error.into_panic())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Unavailable { field, value, reason }) => {

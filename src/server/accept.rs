@@ -25,6 +25,7 @@ use crate::metrics::{Metrics, Rule};
 use crate::session::quota::Place;
 use crate::session::registry::Sessions;
 use crate::shutdown::Shutdown;
+use crate::systemd;
 use crate::transport::tls::Tls;
 
 /// Connections that may wait to be accepted.
@@ -125,6 +126,7 @@ impl Server {
     /// Returns once nothing is to be waited for any more.
     async fn drained(&self, drain: &CancellationToken, stop: &CancellationToken) {
         drain.cancelled().await;
+        systemd::stopping();
         let (sessions, drain_timeout) = (&self.shared.sessions, self.shared.live().config.drain_timeout);
         if stop.is_cancelled() || drain_timeout.is_zero() {
             return;

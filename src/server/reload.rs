@@ -31,6 +31,8 @@ pub struct Reloaded {
     pub kept: Vec<&'static str>,
     /// Sessions that no page finds any more, because their route has gone or finds by another key or owner.
     pub stranded: usize,
+    /// What the operator should know about settings that hold now and did not before.
+    pub warnings: Vec<String>,
 }
 
 impl fmt::Debug for Reload {
@@ -54,7 +56,18 @@ impl Reload {
     /// # Errors
     ///
     /// What is wrong with it; then all is as it was.
-    pub async fn run(&self) -> Result<Reloaded, ConfigErrors> {
+    pub async fn run(self: &Arc<Self>) -> Result<Reloaded, ConfigErrors> {
+        let this = Arc::clone(self);
+        let stopping = self.shared.sessions.stopping().clone();
+        // to its end, even if whoever asked leaves: the service manager waits for it
+        let told = self.shared.tracker.spawn(async move {
+            let told = stopping.run_until_cancelled(this.told()).await;
+            told.unwrap_or_else(|| Err(unread("sessmux is stopping".into())))
+        });
+        told.await.unwrap_or_else(|fault| Err(of_ours(&fault)))
+    }
+
+    async fn told(&self) -> Result<Reloaded, ConfigErrors> {
         let _turn = self.turn.lock().await;
         systemd::reloading();
         let reloaded = self.reload().await;
@@ -82,11 +95,11 @@ impl Reload {
         let (config, tls, kept) = read.await.unwrap_or_else(|fault| Err(of_ours(&fault)))?;
         let mut changed = config.changes(&before.config);
         let warned = before.config.warnings();
-        let warnings = config.warnings().into_iter().filter(|it| !warned.contains(it));
+        let mut warnings = config.warnings();
+        warnings.retain(|it| !warned.contains(it));
         if config.limits.files() > before.config.limits.files() {
             files::allow(&config.limits);
         }
-        warnings.for_each(|warning| tracing::warn!("{warning}"));
         let stranded = self.shared.sessions.stranded(&config.routes);
         if self.shared.replace(config, tls) && !changed.iter().any(|it| it.starts_with("tls_")) {
             changed.push("the certificate in tls_cert".into());
@@ -95,16 +108,21 @@ impl Reload {
             changed,
             kept,
             stranded,
+            warnings,
         })
     }
 }
 
 /// A panic, or the end of the runtime.
 fn of_ours(fault: &tokio::task::JoinError) -> ConfigErrors {
+    unread(format!("cannot be read, by a fault of sessmux's own: {fault}"))
+}
+
+fn unread(reason: String) -> ConfigErrors {
     ConfigErrors(vec![ConfigError {
         field: "config".into(),
         value: None,
-        reason: format!("cannot be read, by a fault of sessmux's own: {fault}"),
+        reason,
     }])
 }
 
@@ -124,6 +142,9 @@ impl Reloaded {
             let settings = self.kept.join(", ");
             tracing::warn!(settings, "these differ, and hold from the next start on only");
         }
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
     }
 }
 
@@ -141,6 +162,8 @@ impl fmt::Display for Reloaded {
         if self.stranded > 0 {
             writeln!(f, "sessions that no page finds any more: {}", self.stranded)?;
         }
-        Ok(())
+        self.warnings
+            .iter()
+            .try_for_each(|warning| writeln!(f, "warning: {warning}"))
     }
 }

@@ -45,7 +45,7 @@ impl Manager {
 async fn a_life_from_its_start_to_its_end() {
     let mut agent = Agent::start().await;
     let file = file(&agent, "", ROUTE);
-    let (manager, mut sessmux) = Manager::start("life", &file, &[]).await;
+    let (manager, sessmux) = Manager::start("life", &file, &[]).await;
     assert_eq!(manager.told().await, ["READY=1"]);
     assert_eq!(manager.told().await, ["STATUS=Sessions: 0"]);
     let mut page = sessmux.page("/ws?s=1").await;
@@ -66,12 +66,14 @@ async fn a_life_from_its_start_to_its_end() {
     talk(&mut page, &mut server).await;
     server.socket.close(None).await.unwrap();
     page.close_code().await;
-    let ended = tokio::task::spawn_blocking(move || {
-        let status = sessmux.child.wait();
-        (sessmux, status)
-    });
-    let (_sessmux, status) = soon("the end", ended).await.unwrap();
-    assert!(status.unwrap().success());
+    assert!(ended(sessmux).await.success());
+}
+
+/// How the process ended, by itself.
+async fn ended(mut sessmux: Running) -> std::process::ExitStatus {
+    // until nobody has its standard error any more
+    soon("the end", async { while sessmux.log.recv().await.is_some() {} }).await;
+    sessmux.child.wait().unwrap()
 }
 
 /// A reload is told of, with when it began, and that it is over.
@@ -81,6 +83,47 @@ async fn reloads(manager: &Manager) {
     assert_eq!((told[0].as_str(), told.len()), ("RELOADING=1", 2));
     assert!(since.parse::<u64>().unwrap() > 0);
     assert_eq!(manager.told().await, ["READY=1"]);
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_its_time_stalls_nobody_and_whoever_asked_may_leave() {
+    let mut agent = Agent::start().await;
+    let file = file(&agent, "", ROUTE);
+    let (manager, sessmux) = Manager::start("slow", &file, &[]).await;
+    manager.hears("STATUS=Sessions: 0").await;
+    let mut page = sessmux.page("/ws?s=1").await;
+    let mut server = agent.connection().await;
+    manager.hears("STATUS=Sessions: 1").await;
+    let path = endless(&sessmux);
+    let mut operator = UnixStream::connect(sessmux.folder.join("admin.sock")).await.unwrap();
+    let request = b"POST /reload HTTP/1.1\r\nHost: x\r\n\r\n";
+    operator.write_all(request).await.unwrap();
+    manager.hears("RELOADING=1").await;
+    drop(operator);
+    talk(&mut page, &mut server).await;
+    assert_eq!(sessmux.sessions().await.len(), 1);
+    let written = tokio::task::spawn_blocking(move || fs::write(path, file));
+    soon("whoever reads it", written).await.unwrap().unwrap();
+    assert_eq!(manager.told().await, ["READY=1"]);
+}
+
+/// Has the file be one that whoever reads it waits for, until somebody writes it.
+fn endless(sessmux: &Running) -> PathBuf {
+    let path = sessmux.folder.join("sessmux.toml");
+    fs::remove_file(&path).unwrap();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path
+}
+
+#[tokio::test]
+async fn nor_does_it_keep_the_process_from_its_end() {
+    let agent = Agent::start().await;
+    let (manager, sessmux) = Manager::start("stuck", &file(&agent, "", ROUTE), &[]).await;
+    endless(&sessmux);
+    sessmux.signal("-HUP");
+    manager.hears("RELOADING=1").await;
+    sessmux.signal("-TERM");
+    assert!(ended(sessmux).await.success());
 }
 
 #[tokio::test]
