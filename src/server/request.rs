@@ -95,6 +95,7 @@ impl Shared {
     /// keep what they were opened with.
     pub(super) fn replace(&self, config: Config, tls: Tls) -> bool {
         self.limits.bound(&config.limits);
+        self.metrics.drain_timeout.set(config.drain_timeout.as_secs_f64());
         self.sessions.reload(&config.limits, tls.roots.clone());
         let shown = self.identity.as_ref().zip(tls.identity);
         let other = shown.is_some_and(|(identity, new)| identity.replace(new));

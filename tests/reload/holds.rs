@@ -52,7 +52,12 @@ async fn a_limit_is_raised_and_lowered() {
     pairs.push((sessmux.page("/ws?s=2").await, agent.connection().await));
     assert_eq!(sessmux.page_with("/ws?s=3", &[]).await.unwrap_err(), 503);
     // those that there are stay, above the limit too
-    sessmux.becomes(&file(&agent, "max_sessions = 1", ROUTE)).await;
+    let said = sessmux
+        .becomes(&file(&agent, "max_sessions = 1\ndrain_timeout = \"7s\"", ROUTE))
+        .await;
+    assert_eq!(said, "reloaded: drain_timeout, max_sessions\n");
+    let metrics = sessmux.told("/metrics").await;
+    assert!(metrics.contains("\nsessmux_drain_timeout_seconds 7"), "{metrics}");
     for (page, server) in &mut pairs {
         talk(page, server).await;
     }
@@ -78,6 +83,11 @@ async fn a_lower_bound_of_all_memory_has_silent_sessions_give_back() {
     let out = sessmux.becomes(&file(&agent, &settings("1MiB"), ROUTE)).await;
     let (first, warning) = out.split_once('\n').unwrap();
     assert_eq!(first, "reloaded: max_buffered");
+    let metrics = sessmux.told("/metrics").await;
+    assert!(
+        metrics.contains("\nsessmux_buffered_bytes_limit 1048576\n"),
+        "{metrics}"
+    );
     // what was no risk before
     assert!(
         warning.starts_with("warning: route /ws: log_bytes = 8388608 is more than max_buffered"),

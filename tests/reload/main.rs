@@ -136,14 +136,19 @@ impl Running {
         out
     }
 
-    /// The sessions there are.
-    async fn sessions(&self) -> Vec<Value> {
+    /// What the admin socket answers with.
+    async fn told(&self, path: &str) -> String {
         let mut socket = UnixStream::connect(self.folder.join("admin.sock")).await.unwrap();
-        let request = b"GET /sessions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        socket.write_all(request).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         soon("the answer", socket.read_to_string(&mut answer)).await.unwrap();
-        let told: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// The sessions there are.
+    async fn sessions(&self) -> Vec<Value> {
+        let told: Value = serde_json::from_str(&self.told("/sessions").await).unwrap();
         told["sessions"].as_array().unwrap().clone()
     }
 

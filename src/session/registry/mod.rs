@@ -206,6 +206,7 @@ impl Sessions {
         let inner = &self.inner;
         inner.admission.bound(limits);
         inner.budget.bound(limits.max_buffered);
+        inner.metrics.buffered_limit.set(limits.max_buffered as i64);
         *inner.roots.write().unwrap_or_else(PoisonError::into_inner) = roots;
         if inner.budget.is_exhausted() {
             // sessions notice as messages come, and those that hold most may be silent
