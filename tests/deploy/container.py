@@ -13,7 +13,7 @@ ENV = {**os.environ, "STORAGE_DRIVER": "vfs"}  # for any file system; the layer 
 
 
 def build(contents: Path, work: Path) -> tuple[str, Path]:
-    """Builds the image, of what `deploy/image/build` made in place of the first stage: its digest, and an OCI layout."""
+    """Builds the image, of what `deploy/image/build` made in place of the first stage; digest and OCI layout."""
     storage = [tool("buildah"), "--root", work / "storage", "--runroot", work / "run"]
     run(
         *(*storage, "build", "--isolation", "chroot", "--timestamp", "0", "--build-context", f"build={contents}"),

@@ -4,8 +4,6 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from page import TIMEOUT
-
 
 class EdgeAgent(ThreadingHTTPServer):
     """Answers pages, tells what it was asked, streams an answer, takes an upload bit by bit."""
@@ -37,11 +35,12 @@ class Handler(BaseHTTPRequestHandler):
         """`/stream` in two parts; anything else is told what was asked."""
         if self.path == "/stream":
             self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
+            # of text/event-stream some proxies know by themselves that it is not to be gathered
+            self.send_header("Content-Type", "text/plain")
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             self.wfile.write(b"6\r\nfirst;\r\n")
-            self.server.go_on.wait(TIMEOUT)
+            self.server.go_on.wait()
             self.wfile.write(b"6\r\nsecond\r\n0\r\n\r\n")
             return
         self._tell({"path": self.path, "headers": {name.lower(): value for name, value in self.headers.items()}})

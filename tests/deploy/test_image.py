@@ -6,6 +6,8 @@ the binary is compiled once; that it has nothing of the place where that was is 
 
 import json
 import os
+import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -55,6 +57,21 @@ def bundle(images, tmp_path_factory) -> Path:
 def test_the_dockerfile_is_clean():
     """By hadolint."""
     run(tool("hadolint"), DOCKERFILE)
+
+
+def test_the_first_stage_has_what_cargo_wants(tmp_path):
+    """It copies all files that the manifest names, and `.dockerignore` lets them through."""
+    first, _ = DOCKERFILE.read_text().split("FROM scratch")
+    copied = [path for line in re.findall(r"^COPY (.*) \S+$", first, re.MULTILINE) for path in line.split()]
+    ignore = DOCKERFILE.with_name("Dockerfile.dockerignore").read_text().splitlines()
+    through = [path for line in ignore if line.startswith("!") for path in ROOT.glob(line[1:])]
+    assert {ROOT / path for path in copied} == set(through) and "*" in ignore
+    for path in copied:
+        target = tmp_path / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (ROOT / path).is_dir() else shutil.copy)(ROOT / path, target)
+    # a target of the manifest that is not there is an error
+    run("cargo", "fetch", "--locked", "--offline", cwd=tmp_path)
 
 
 def test_two_builds_are_equal(images):

@@ -1,4 +1,4 @@
-"""`deploy/systemd`: read by the programs that will run it, and held against what sessmux does."""
+"""`deploy/systemd`: read by the programs that will run it, held against what sessmux does, run by a real systemd."""
 
 import re
 import subprocess
@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT, run, tool
-from processes import binary
+from machine import Machine
+from page import Browser
+from processes import binary, free_port, wait_until
+from story import Demo, reload_amid_a_turn
 
 SYSTEMD = ROOT / "deploy" / "systemd"
 UNIT = (SYSTEMD / "sessmux.service").read_text()
@@ -86,3 +89,83 @@ def test_its_user_is_made(tmp_path):
     run(tool("systemd-sysusers"), f"--root={tmp_path}", SYSTEMD / "sysusers.conf")
     users = [line.split(":")[0] for line in (tmp_path / "etc" / "passwd").read_text().splitlines()]
     assert settings("User") == users == ["sessmux"]
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """The agent that pages speak to."""
+    demo = Demo()
+    yield demo
+    demo.stop()
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    """A systemd that has the unit as it is, and one whose watchdog bites soon."""
+    folder = tmp_path_factory.mktemp("machine")
+    machine = Machine(folder)
+    run(tool("systemd-sysusers"), f"--root={folder}", SYSTEMD / "sysusers.conf")
+    (machine.etc / "sessmux").mkdir()
+    (machine.units / "sessmux.service").write_text(UNIT)
+    soon = "WatchdogSec=1\nTimeoutAbortSec=1\n"
+    (machine.units / "impatient.service").write_text(UNIT.replace("WatchdogSec=30\n", soon))
+    machine.start()
+    yield machine
+    machine.stop()
+
+
+def configure(machine: Machine, demo: Demo, more: str = "") -> int:
+    """Writes a configuration; the port that sessmux listens on with it."""
+    port = free_port()
+    settings = f'listen = "127.0.0.1:{port}"\nupstream = "http://127.0.0.1:{demo.port}"\ndrain_timeout = "0"\n{more}'
+    (machine.etc / "sessmux" / "sessmux.toml").write_text(settings)
+    return port
+
+
+def test_a_reload_of_the_page_and_of_the_settings(machine, demo):
+    """It serves once it is started; a refused file fails the reload alone; a stop ends it in order."""
+    port = configure(machine, demo)
+    started = machine("systemctl", "start", "sessmux")
+    assert started.returncode == 0, started.stderr
+    browser = Browser(port)
+    page = reload_amid_a_turn(browser, demo)
+    assert "Sessions 1, with a page 1." in machine("/usr/local/bin/sessmux", "sessions").stdout
+
+    file = machine.etc / "sessmux" / "sessmux.toml"
+    good = file.read_text()
+    file.write_text(good + 'grace = "soon"\n')
+    assert machine("systemctl", "reload", "sessmux").returncode != 0
+    file.write_text(good + 'grace = "2h"\n')
+    reloaded = machine("systemctl", "reload", "sessmux")
+    assert reloaded.returncode == 0, reloaded.stderr
+    page.send({"type": "approve", "id": "no-such-call"})
+    assert page.json()["type"] == "refused"
+
+    assert machine("systemctl", "stop", "sessmux").returncode == 0
+    assert page.closed().code == 1012
+    told = machine.of("sessmux")
+    assert (told["Result"], told["ExecMainStatus"], told["NRestarts"]) == ("success", "0", "0")
+    browser.quit()
+
+
+def test_a_bad_configuration_is_not_tried_again(machine, demo):
+    """It would be refused each time."""
+    configure(machine, demo, 'grace = "soon"\n')
+    assert machine("systemctl", "start", "sessmux").returncode != 0
+    told = machine.of("sessmux")
+    assert (told["ActiveState"], told["ExecMainStatus"], told["NRestarts"]) == ("failed", "64", "0")
+
+
+def test_the_watchdog_bites(machine, demo):
+    """A sessmux that has stopped turning is started anew."""
+    port = configure(machine, demo)
+    assert machine("systemctl", "start", "impatient").returncode == 0
+    machine("kill", "-STOP", machine.of("impatient")["MainPID"])
+
+    def anew() -> bool:
+        told = machine.of("impatient")
+        return told["NRestarts"] != "0" and told["ActiveState"] == "active"
+
+    wait_until("it is started anew", anew)
+    Browser(port).load("/")
+    assert machine("systemctl", "stop", "impatient").returncode == 0
