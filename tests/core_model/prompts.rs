@@ -84,6 +84,7 @@ impl Plain {
         self.core.receive(&wire);
         role(&mut self.core, self.now);
         self.core.received(true);
+        self.core.fit_log();
     }
 
     fn says(&mut self, text: &str) {

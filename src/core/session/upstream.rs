@@ -31,10 +31,10 @@ pub(super) struct End {
     pub(super) echo: Option<Instant>,
 }
 
-/// What a complete frame from upstream brought about.
+/// What it took to bring the log within its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
-    /// It is in the log; so many messages were evicted for it, or since the last one.
+    /// So many messages were evicted for it, and before it since the last time.
     Logged(u64),
     /// Nobody is attached, the log is full and the route ends sessions then: call [`Session::upstream_ended`] with
     /// close 4009.
@@ -83,17 +83,17 @@ impl Session {
         self.log.push(bytes);
     }
 
-    /// The frames received are complete; with `fin` their message is.
-    pub fn received(&mut self, fin: bool) -> Received {
+    /// The frames received are complete; with `fin` their message is. Once all that was read is in the log, that is to be
+    /// [brought within its bounds](Self::fit_log).
+    pub fn received(&mut self, fin: bool) {
         self.log.commit(fin);
         if fin && self.has_echoes() {
             self.log_echoes();
         }
-        self.fit_log()
     }
 
     /// Brings the log within its bounds.
-    pub(super) fn fit_log(&mut self) -> Received {
+    pub fn fit_log(&mut self) -> Received {
         let closes = self.policy.overflow == Overflow::Close && self.attached.is_none() && self.end.is_none();
         if closes && self.log.overflows() {
             // what the last page has acknowledged is not lost by its absence

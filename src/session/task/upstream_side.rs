@@ -53,7 +53,14 @@ impl SessionTask {
         })
     }
 
-    pub(super) fn upstream_bytes(&mut self, mut bytes: &[u8], now: Instant) {
+    pub(super) fn upstream_bytes(&mut self, bytes: &[u8], now: Instant) {
+        self.take_frames(bytes, now);
+        // once for all of them: a read is small beside the bounds
+        let received = self.core.fit_log();
+        self.logged(received, now);
+    }
+
+    fn take_frames(&mut self, mut bytes: &[u8], now: Instant) {
         let profile = &self.route.profile;
         let looks = profile.wants(Side::Server);
         // pages get none in parts that may yet be dropped, or that another message has to wait for
@@ -75,7 +82,7 @@ impl SessionTask {
                             self.core.drop_message();
                             continue;
                         }
-                        self.received(piece.ends_message, now);
+                        self.core.received(piece.ends_message);
                     }
                 }
                 // one that does not read what waits for it gets no pongs on top of that
@@ -92,11 +99,6 @@ impl SessionTask {
                 Err(fault) => self.upstream_fault(now, fault.code(), &fault.to_string()),
             }
         }
-    }
-
-    fn received(&mut self, fin: bool, now: Instant) {
-        let received = self.core.received(fin);
-        self.logged(received, now);
     }
 
     pub(super) fn logged(&mut self, received: Received, now: Instant) {

@@ -50,6 +50,7 @@ impl World {
                 self.received(wire, fin);
             }
         }
+        self.fit();
         if left > 0 {
             self.core.upstream_idle();
             self.stalled = None;
@@ -73,9 +74,13 @@ impl World {
             self.answer = frames.map(|frame| frame.wire.clone()).collect();
             self.pinned += self.answer.iter().map(Vec::len).sum::<usize>();
         }
-        let before = self.core.log().base();
-        let received = self.core.received(fin);
+        self.core.received(fin);
         self.complete += u64::from(fin);
+    }
+
+    fn fit(&mut self) {
+        let before = self.core.log().base();
+        let received = self.core.fit_log();
         let after = self.core.log().base();
         match received {
             Received::Overflow => {
