@@ -29,6 +29,8 @@ class Sessmux:
         told.write_text(text.replace("http://agents.agents.svc:8000", f"http://127.0.0.1:{agent}"))
         assert str(agent) in told.read_text()
         [workload] = manifests.workloads(objects)
+        [metric] = manifests.named(objects, "HorizontalPodAutoscaler")["sessmux"]["spec"]["metrics"]
+        self.metric = metric["pods"]["metric"]["name"]
         self.health = free_port()
         self.admin = f"unix:{folder / name}.sock"
         self.server = Server(
@@ -48,10 +50,10 @@ class Sessmux:
         self.checked = Checked(self.health)
 
     def sessions(self) -> int:
-        """How many it holds."""
+        """How many it holds, as the autoscaler is told."""
         connection = http.client.HTTPConnection("127.0.0.1", self.health)
         connection.request("GET", "/metrics")
-        counted = re.findall(r"^sessmux_sessions\{[^}]*\} (\d+)$", connection.getresponse().read().decode(), re.M)
+        counted = re.findall(rf"^{self.metric}\{{.*\}} (\d+)$", connection.getresponse().read().decode(), re.M)
         assert counted
         return sum(map(int, counted))
 
