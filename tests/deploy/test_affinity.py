@@ -2,6 +2,7 @@
 
 import http.client
 import http.server
+import json
 import re
 import subprocess
 import threading
@@ -16,6 +17,7 @@ from processes import Server, binary, free_port, get, wait_until
 from test_kubernetes import render, without_settings
 
 AFFINITY = ROOT / "deploy" / "kubernetes" / "affinity"
+ENVOY = "type.googleapis.com/envoy.extensions"
 KEYS = [f"conversation-{number}" for number in range(16)]
 
 
@@ -150,6 +152,55 @@ def haproxy(tmp_path):
         server.stop()
 
 
+@pytest.fixture
+def envoy(tmp_path):
+    """Starts Envoy as Envoy Gateway would for this policy; what it makes of one is known from its reference only."""
+    running = []
+
+    def start(policy: dict, peers: list[Sessmux]) -> int:
+        port, hashed = free_port(), policy["loadBalancer"]["consistentHash"]
+        to = {"cluster": "sessmux", "timeout": "0s"}
+        to["hash_policy"] = [{"query_parameter": it} for it in hashed["queryParams"]]
+        addresses = [{"endpoint": {"address": address(it.port)}} for it in peers]
+        limits = {"max_connections": "maxConnections", "max_requests": "maxParallelRequests"}
+        manager = {
+            "@type": f"{ENVOY}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "edge",
+            # otherwise each close of a page takes 1 s
+            "delayed_close_timeout": "0.01s",
+            "upgrade_configs": [{"upgrade_type": "websocket"}],
+            "route_config": {
+                "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": to}]}]
+            },
+            "http_filters": [
+                {"name": "router", "typed_config": {"@type": f"{ENVOY}.filters.http.router.v3.Router"}},
+            ],
+        }
+        cluster = {
+            "name": "sessmux",
+            "type": "STATIC",
+            "lb_policy": "MAGLEV",
+            "circuit_breakers": {"thresholds": [{ours: policy["circuitBreaker"][it] for ours, it in limits.items()}]},
+            "load_assignment": {"cluster_name": "sessmux", "endpoints": [{"lb_endpoints": addresses}]},
+        }
+        filters = [{"name": "http", "typed_config": manager}]
+        listener = {"name": "edge", "address": address(port), "filter_chains": [{"filters": filters}]}
+        path = tmp_path / "envoy.json"
+        path.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}}))
+        command = [tool("envoy"), "--concurrency", "1", "--disable-hot-restart", "-l", "error", "-c", path]
+        running.append(Server(command, port=port))
+        return port
+
+    yield start
+    for server in running:
+        server.stop()
+
+
+def address(port: int) -> dict:
+    """A port of this machine, as Envoy is told."""
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
 def visit(port: int, key: str) -> None:
     """A page comes, and is reloaded twice; each time it is greeted."""
     for _ in range(3):
@@ -219,6 +270,15 @@ def test_one_key_finds_one_sessmux(agent, peers, haproxy):
         visit(port, key)
     assert connections(agent) == len(KEYS)
     assert sum(it.sessions() for it in peers) == len(KEYS)
+    assert all(it.sessions() for it in peers), "both have some"
+
+
+def test_one_key_finds_one_sessmux_by_envoy(agent, peers, envoy):
+    edge = list(yaml.safe_load_all((AFFINITY / "envoy-gateway.yaml").read_text()))
+    port = envoy(manifests.named(edge, "BackendTrafficPolicy")["sessmux"]["spec"], peers)
+    for key in KEYS:
+        visit(port, key)
+    assert connections(agent) == len(KEYS)
     assert all(it.sessions() for it in peers), "both have some"
 
 

@@ -129,6 +129,20 @@ def test_a_pod_that_ends_does_not_wait_for_ever(pod):
             hook.kill()
 
 
+def test_a_changed_file_is_reloaded_and_sessions_go_on(pod):
+    browser = Browser(pod.server.port)
+    browser.load("/")
+    page = browser.open(SOCKET)
+    page.until("welcome")
+    told = pod.folder / "sessmux.toml"
+    told.write_text(told.read_text() + 'trusted_proxies = ["10.0.0.0/8"]\nlisten = "0.0.0.0:9090"\n')
+    # the file's listen counts for nothing beside the manifest's
+    assert pod.cli("reload").splitlines()[-1].endswith("trusted_proxies")
+    page.send({"type": "prompt", "text": "tidy up"})
+    page.until("approval_needed")
+    page.close(1001)
+
+
 def test_names_of_services_are_no_settings(tmp_path):
     # what Kubernetes tells every container of a Service that is called sessmux, or sessmux-health
     links = {
