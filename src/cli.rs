@@ -69,6 +69,9 @@ pub(crate) enum Command {
         /// Where to listen
         #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
         listen: SocketAddr,
+        /// The agent alone, to put a sessmux of your own in front of it
+        #[arg(long)]
+        agent_only: bool,
     },
     /// List the sessions of a running sessmux: those whose agent waits longest for a person first, then the oldest
     Sessions {

@@ -69,8 +69,14 @@ fn main() -> ExitCode {
             ..
         }) => test_profile(&profile, &capture, at),
         Some(Command::Profiles { name, .. }) => profiles(name.as_deref()),
-        Some(Command::Demo { listen }) => serve(async move {
-            let running = async move { demo::run(listen, shutdown::on_signal()?.drain).await };
+        Some(Command::Demo { listen, agent_only }) => serve(async move {
+            let running = async move {
+                let shutdown = shutdown::on_signal()?.drain;
+                match agent_only {
+                    true => demo::run_agent(listen, shutdown).await,
+                    false => demo::run(listen, shutdown).await,
+                }
+            };
             running
                 .await
                 .map_err(|error| Unavailable::new("listen", &listen, error))
@@ -230,7 +236,7 @@ async fn run(
 ) -> Result<(), Unavailable> {
     let (listen, upstream, warnings) = (config.listen, config.upstream.to_string(), config.warnings());
     let limits = config.limits.clone();
-    let admin = config.admin.clone();
+    let (admin, health) = (config.admin.clone(), config.health);
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let no_listener = |error| Unavailable::new("listen", &listen, error);
     let server = Server::bind_with(config, tls, recorder).await.map_err(no_listener)?;
@@ -245,6 +251,13 @@ async fn run(
             None
         }
         Err(error) => return Err(Unavailable::new("admin", &admin, error)),
+    };
+    let health = match health {
+        None => None,
+        Some(address) => {
+            let bound = Admin::bind_health(address, &server, asked.drain.clone()).await;
+            Some(bound.map_err(|error| Unavailable::new("health", &address, error))?)
+        }
     };
     let address = server.local_addr().map_err(no_listener)?;
     files::allow(&limits);
@@ -276,11 +289,19 @@ async fn run(
         };
         tokio::join!(systemd::watch(|| sessions.live()), reloading);
     };
+    let telling = async {
+        if let Some(health) = health {
+            if let Some(address) = health.local_addr() {
+                tracing::info!("health on http://{address}");
+            }
+            health.run(stopped.clone()).await;
+        }
+    };
     let served = async {
         server.run(asked).await;
         stopped.cancel();
     };
-    tokio::join!(served, answering, stopped.run_until_cancelled(operating));
+    tokio::join!(served, answering, telling, stopped.run_until_cancelled(operating));
     Ok(())
 }
 

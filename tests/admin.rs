@@ -124,6 +124,40 @@ async fn a_page_that_rebinds_its_name_to_this_machine_reads_nothing() {
 }
 
 #[tokio::test]
+async fn the_health_port_tells_and_does_nothing() {
+    let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+    let config = common::config(route("127.0.0.1:9".parse().unwrap(), vec![KeySource::Path]));
+    let server = Server::bind(config).await.unwrap();
+    let health = Admin::bind_health("127.0.0.1:0".parse().unwrap(), &server, drain.clone()).await;
+    let health = health.unwrap();
+    let address = health.local_addr().unwrap();
+    let running = tokio::spawn(health.run(stop.clone()));
+    let status = async |request: &str, host: &str| {
+        let answer = ask(TcpStream::connect(address).await.unwrap(), request, host).await;
+        answer[9..12].to_owned()
+    };
+    for path in ["/live", "/ready", "/metrics"] {
+        assert_eq!(status(&format!("GET {path}"), "127.0.0.1").await, "200", "{path}");
+        assert_eq!(status(&format!("GET {path}"), "evil.example").await, "421", "{path}");
+    }
+    for request in [
+        "GET /sessions",
+        "GET /sessions/0a1b2c3d",
+        "DELETE /sessions/0a1b2c3d",
+        "POST /drain",
+        "POST /reload",
+    ] {
+        assert_eq!(status(request, "127.0.0.1").await, "404", "{request}");
+    }
+    assert!(!drain.is_cancelled());
+    drain.cancel();
+    assert_eq!(status("GET /ready", "127.0.0.1").await, "503");
+    assert_eq!(status("GET /live", "127.0.0.1").await, "200");
+    stop.cancel();
+    soon("the end", running).await.unwrap();
+}
+
+#[tokio::test]
 async fn metrics_are_told_as_text() {
     let running = start(&config::Admin::Tcp("127.0.0.1:0".parse().unwrap()))
         .await

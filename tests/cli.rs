@@ -159,6 +159,22 @@ fn a_port_in_use_is_69_and_one_line() {
     assert_eq!(code, Some(69));
     assert_eq!(err.lines().count(), 1, "{err}");
     assert!(err.contains(&format!("listen = \"{listen}\"")), "{err}");
+    let (code, _, err) = said(&sessmux(
+        &[],
+        &[
+            "--upstream",
+            "http://127.0.0.1:9",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "off",
+            "--health",
+            &listen,
+        ],
+    ));
+    assert_eq!(code, Some(69));
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(err.contains(&format!("health = \"{listen}\"")), "{err}");
 }
 
 #[test]

@@ -434,6 +434,22 @@ fn pages_come_by_https_where_public_origins_say_so_or_else_where_the_listener_sp
 }
 
 #[test]
+fn where_health_is_told() {
+    let upstream = ["--upstream", "http://127.0.0.1:8000"];
+    assert_eq!(load(None, &[], &upstream).unwrap().health, None);
+    let config = load(None, &[("SESSMUX_HEALTH", "0.0.0.0:8081")], &upstream).unwrap();
+    assert_eq!(config.health, Some("0.0.0.0:8081".parse().unwrap()));
+    assert!(config.to_string().contains("\nhealth = 0.0.0.0:8081\n"), "{config}");
+    for text in ["8081", "localhost:8081", "unix:a.sock", "off"] {
+        let error = load(None, &[], &[&upstream[..], &["--health", text]].concat()).unwrap_err();
+        assert!(
+            error.to_string().starts_with(&format!("--health = \"{text}\": ")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn where_the_admin_surface_listens() {
     let upstream = ["--upstream", "http://127.0.0.1:8000"];
     assert_eq!(load(None, &[], &upstream).unwrap().admin, Admin::Runtime);

@@ -17,6 +17,7 @@ mod sessions;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +63,8 @@ struct Shared {
     reload: Option<Arc<Reload>>,
     /// Who may ask over TCP; a Unix socket has its file's mode.
     gate: Option<Gate>,
+    /// Nothing but health and metrics.
+    health_only: bool,
 }
 
 impl Admin {
@@ -77,9 +80,23 @@ impl Admin {
             Address::Tcp(address) => Listener::bind_tcp(*address).await?,
             Address::Unix(path) => Listener::bind_unix(path).await?,
         };
+        Ok(Some(Self::new(listener, server, drain, false)))
+    }
+
+    /// Binds a port that tells of health and metrics, and does nothing for anybody.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub async fn bind_health(address: SocketAddr, server: &Server, drain: CancellationToken) -> io::Result<Self> {
+        let listener = Listener::bind_tcp(address).await?;
+        Ok(Self::new(listener, server, drain, true))
+    }
+
+    fn new(listener: Listener, server: &Server, drain: CancellationToken, health_only: bool) -> Self {
         let (metrics, sessions) = (server.metrics(), server.sessions());
         let gate = listener.local_addr().map(|address| Gate::new(address, false, &[], &[]));
-        Ok(Some(Self {
+        Self {
             listener,
             shared: Shared {
                 metrics,
@@ -87,8 +104,9 @@ impl Admin {
                 drain,
                 reload: None,
                 gate,
+                health_only,
             },
-        }))
+        }
     }
 
     /// An operator may ask for this reload.
@@ -106,7 +124,7 @@ impl Admin {
 
     /// Where it listens, if it is on TCP.
     #[must_use]
-    pub fn local_addr(&self) -> Option<std::net::SocketAddr> {
+    pub fn local_addr(&self) -> Option<SocketAddr> {
         self.listener.local_addr()
     }
 
@@ -187,6 +205,9 @@ impl Shared {
             request.uri().path(),
             matches!(*request.method(), Method::GET | Method::HEAD),
         );
+        if self.health_only && !matches!(path, "/live" | "/ready" | "/metrics") {
+            return line(StatusCode::NOT_FOUND, "there are /live, /ready and /metrics\n");
+        }
         if let Some(id) = path.strip_prefix("/sessions/") {
             return match *request.method() {
                 _ if asks => sessions::tell(&self.sessions, id).await,

@@ -16,6 +16,7 @@ impl Config {
             // which certificate may change, whether there is one may not
             ("tls_cert", self.tls.is_some() != running.tls.is_some()),
             ("admin", self.admin != running.admin),
+            ("health", self.health != running.health),
             ("record", self.record != running.record),
         ]);
         if kept.contains(&"tls_cert") {
@@ -23,6 +24,7 @@ impl Config {
         }
         self.listen = running.listen;
         self.admin.clone_from(&running.admin);
+        self.health = running.health;
         self.record.clone_from(&running.record);
         match check::contradictions(self, true) {
             errors if errors.is_empty() => Ok(kept),
@@ -43,6 +45,7 @@ impl Config {
             trusted_proxies,
             limits,
             admin,
+            health,
             drain_timeout,
             record,
             routes,
@@ -59,6 +62,7 @@ impl Config {
             ("allow_origin", *allow_origins != before.allow_origins),
             ("trusted_proxies", *trusted_proxies != before.trusted_proxies),
             ("admin", *admin != before.admin),
+            ("health", *health != before.health),
             ("drain_timeout", *drain_timeout != before.drain_timeout),
             ("record", *record != before.record),
         ]);
@@ -242,7 +246,8 @@ mod tests {
         let running = plain();
         let mut config = Config::plain(([127, 0, 0, 1], 9090).into(), running.upstream.clone());
         config.record = Some("capture".into());
-        assert_eq!(config.keep(&running).unwrap(), ["listen", "record"]);
+        config.health = Some(([127, 0, 0, 1], 8081).into());
+        assert_eq!(config.keep(&running).unwrap(), ["listen", "health", "record"]);
         assert!(config.changes(&running).is_empty());
         // where it listens stays, so that would be the agent server
         let mut own = Config::plain(([127, 0, 0, 1], 9090).into(), Upstream::Tcp("127.0.0.1:8080".into()));

@@ -38,6 +38,7 @@ impl Config {
             trusted_proxies: Vec::new(),
             limits: Limits::default(),
             admin: Admin::default(),
+            health: None,
             drain_timeout: DRAIN_TIMEOUT,
             record: None,
             routes: vec![Arc::new(route)],
@@ -111,6 +112,7 @@ impl Loader {
         let allow_origins = self.values(&defaults, "allow_origin", str::parse::<Origin>);
         let trusted_proxies = self.values(&defaults, "trusted_proxies", values::network);
         let admin = self.admin(&defaults);
+        let health = self.value(&defaults, "health", None, |text| values::address(text).map(Some));
         let tls = self.tls(&defaults);
         let upstream_ca = self.file(&defaults, "upstream_ca");
         let record = self.file(&defaults, "record");
@@ -133,6 +135,7 @@ impl Loader {
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             limits: self.limits(&defaults),
             admin,
+            health,
             drain_timeout: self.value(&defaults, "drain_timeout", DRAIN_TIMEOUT, units::duration),
             record,
             routes,

@@ -62,6 +62,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where the admin surface listens, if it does.
     pub admin: Admin,
+    /// Where health and metrics alone are told, beside the admin surface.
+    pub health: Option<SocketAddr>,
     /// How long sessions may go on once sessmux is asked to end.
     pub drain_timeout: Duration,
     /// Where live traffic is recorded, if it is.

@@ -42,6 +42,9 @@ impl fmt::Display for Config {
             limits.session_rate,
         )?;
         writeln!(f, "drain_timeout = {:?}\nadmin = {}", self.drain_timeout, self.admin)?;
+        if let Some(address) = self.health {
+            writeln!(f, "health = {address}")?;
+        }
         if let Some(file) = &self.record {
             writeln!(f, "record = {}", file.display())?;
         }

@@ -32,7 +32,7 @@ pub(super) enum Scope {
 }
 
 /// Every setting there is.
-pub(super) static SETTINGS: [Setting; 44] = {
+pub(super) static SETTINGS: [Setting; 45] = {
     use Scope::{Both, Global, Route};
     [
         one(
@@ -159,6 +159,7 @@ pub(super) static SETTINGS: [Setting; 44] = {
         one("session_rate", "session-rate", Global, "COUNT", SESSION_RATE),
         one("drain_timeout", "drain-timeout", Global, "TIME", DRAIN_TIMEOUT),
         one("admin", "admin", Global, "ADDRESS", ADMIN),
+        one("health", "health", Global, "ADDRESS", HEALTH),
         one("record", "record", Global, "FILE", RECORD),
     ]
 };
@@ -205,6 +206,7 @@ const SESSION_RATE: &str = "New sessions of one client a second, in the mean ove
 const DRAIN_TIMEOUT: &str = "How long sessions may go on after SIGTERM [default: 25s]";
 const ADMIN: &str = "Where operators ask for health, metrics and sessions: unix:PATH, ADDRESS:PORT or off [default: a socket in the \
     runtime directory]";
+const HEALTH: &str = "Where /live, /ready and /metrics alone are told too, to whoever asks: ADDRESS:PORT";
 const RECORD: &str =
     "Record every message, secrets included, in this file, to write a profile by: sessmux profiles test";
 const SUBPROTOCOL: &str = "The subprotocol that a route with a first: key answers with";

@@ -16,6 +16,18 @@ use crate::server::Server;
 
 pub use agent::Agent;
 
+/// Runs the demo agent alone, for a sessmux that is started apart.
+///
+/// # Errors
+///
+/// What the system says of `listen`.
+pub async fn run_agent(listen: SocketAddr, shutdown: CancellationToken) -> io::Result<()> {
+    let agent = Agent::bind(listen).await?;
+    println!("the demo agent listens on {}", agent.local_addr());
+    agent.run(shutdown).await;
+    Ok(())
+}
+
 /// Runs the demo agent on a port of its own, sessmux in front of it on `listen`, and says which page to open.
 ///
 /// # Errors

@@ -69,6 +69,9 @@ fn write(config: &Config, text: &str) -> String {
     if config.admin != Admin::Runtime {
         table.insert("admin".into(), config.admin.to_string().into());
     }
+    if let Some(address) = config.health {
+        table.insert("health".into(), address.to_string().into());
+    }
     list(&mut table, "public_origin", &config.public_origins);
     list(&mut table, "allow_origin", &config.allow_origins);
     list(&mut table, "trusted_proxies", &config.trusted_proxies);
