@@ -1,4 +1,4 @@
-"""What `deploy/kubernetes` has to hold, and no schema says: each check gives the faults that it found, one line each."""
+"""What `deploy/kubernetes` has to hold, and no schema says: each check gives the faults that it finds, one a line."""
 
 import ipaddress
 import re

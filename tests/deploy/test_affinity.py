@@ -161,6 +161,7 @@ def envoy(tmp_path):
         port, hashed = free_port(), policy["loadBalancer"]["consistentHash"]
         to = {"cluster": "sessmux", "timeout": "0s"}
         to["hash_policy"] = [{"query_parameter": it} for it in hashed["queryParams"]]
+        routes = [{"match": {"prefix": "/"}, "route": to}]
         addresses = [{"endpoint": {"address": address(it.port)}} for it in peers]
         limits = {"max_connections": "maxConnections", "max_requests": "maxParallelRequests"}
         manager = {
@@ -170,7 +171,7 @@ def envoy(tmp_path):
             "delayed_close_timeout": "0.01s",
             "upgrade_configs": [{"upgrade_type": "websocket"}],
             "route_config": {
-                "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": to}]}]
+                "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}],
             },
             "http_filters": [
                 {"name": "router", "typed_config": {"@type": f"{ENVOY}.filters.http.router.v3.Router"}},
@@ -218,7 +219,7 @@ def test_haproxy_takes_its_file(tmp_path):
     text = (AFFINITY / "haproxy.cfg").read_text()
     certificate = tmp_path / "agent.example.com.pem"
     run(
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"),
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
         *("-subj", "/CN=agent.example.com", "-keyout", tmp_path / "key", "-out", certificate),
         stdin=subprocess.DEVNULL,
     )
@@ -247,7 +248,8 @@ def test_haproxy_names_what_the_gateway_has():
 def test_envoy_gateway_names_what_the_gateway_has():
     objects = list(yaml.safe_load_all(render("gateway")))
     edge = list(yaml.safe_load_all((AFFINITY / "envoy-gateway.yaml").read_text()))
-    [route], [policy] = manifests.named(edge, "HTTPRoute").values(), manifests.named(edge, "BackendTrafficPolicy").values()
+    [route] = manifests.named(edge, "HTTPRoute").values()
+    [policy] = manifests.named(edge, "BackendTrafficPolicy").values()
     [rule] = route["spec"]["rules"]
     [backend] = rule["backendRefs"]
     service = manifests.named(objects, "Service")[backend["name"]]

@@ -1,4 +1,4 @@
-"""`deploy/kubernetes`, rendered without a network and held against schemas, the restricted standard and what we ask of it."""
+"""`deploy/kubernetes`, rendered without a network, held against schemas, the restricted standard and our own checks."""
 
 import os
 import subprocess
@@ -85,7 +85,7 @@ def test_checkov(rendered, tmp_path):
     run(tool("checkov"), "-f", path, "--framework", "kubernetes", "--compact", "--quiet", "--skip-download")
 
 
-# What `sessmux check` warns of, and why it may: the demo is reached by port-forward; agents apart are closed by a policy.
+# What `sessmux check` warns of: the demo is reached by port-forward, and agents that are apart are closed by a policy.
 WARNINGS = {
     "overlays/demo": ["without public_origin under any name", "in clear: set tls_cert, or public_origin"],
     "overlays/demo-classic": ["without public_origin under any name", "in clear: set tls_cert, or public_origin"],

@@ -1,4 +1,4 @@
-"""The checks of `manifests` and `pod_security` find what they are for: manifests that are broken in one place are refused."""
+"""The checks of `manifests` and `pod_security` find what they are for: manifests broken in one place are refused."""
 
 import copy
 from collections.abc import Callable
@@ -103,14 +103,14 @@ SIDECAR = [
     (manifests.ports, lambda it: it.tell("SESSMUX_LISTEN", "[::1]:8080"), "nobody outside the pod"),
     (manifests.ports, lambda it: it.one("Service", "demo")["ports"][0].update(targetPort=8000), "targetPort 8000"),
     (manifests.ports, lambda it: it.one("Service", "demo")["ports"][0].pop("targetPort"), "targetPort None"),
-    (manifests.ports, lambda it: it.one("Service", "demo")["ports"][0].update(targetPort="sessmux"), "targetPort sessmux"),
+    (manifests.ports, lambda it: it.one("Service", "demo")["ports"][0].update(targetPort="name"), "targetPort name"),
     (manifests.ports, lambda it: it.one("NetworkPolicy", "sessmux")["ingress"].append({}), "every port is open"),
     (
         manifests.ports,
         lambda it: it.one("NetworkPolicy", "sessmux")["ingress"][0]["ports"].append({"port": 8000}),
         "opens [8000]",
     ),
-    (manifests.selections, lambda it: it.one("Service", "demo")["selector"].update(app="x"), "Service demo: selects no"),
+    (manifests.selections, lambda it: it.one("Service", "demo")["selector"].update(app="x"), "demo: selects no"),
     (manifests.selections, closes_nothing, "no NetworkPolicy closes it"),
     (manifests.endings, lambda it: it.sessmux.pop("lifecycle"), "is not drained"),
     (manifests.endings, lambda it: it.agent.pop("lifecycle"), "/agent: its preStop None is over before"),
