@@ -1,6 +1,6 @@
 //! The task that owns a session: a hand-written future that moves messages from socket to socket.
 //!
-//! One poll takes mail and what is due, then goes round upstream queue, page queue, upstream socket, page socket, until
+//! One poll takes mail and what is due, then goes round, from upstream to the page and from the page to upstream, until
 //! nothing moves or its quantum is used up. Writes are polled, never awaited in line, so a stuck browser never holds the
 //! upstream reader.
 //! This file has the poll, the mail and the end; [`upstream_side`] and [`page_side`] the traffic, [`client_roles`],
@@ -21,12 +21,13 @@ mod time;
 mod upstream_side;
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::Sleep;
 
 use counted::{Asked, Counted};
@@ -47,8 +48,11 @@ use crate::core::proofs::Proofs;
 use crate::core::session::{Admission, Newcomer, Session};
 use crate::transport::socket::Socket;
 
-/// How often one poll goes round before it lets other sessions run; 16 reads are 1 MiB.
-const QUANTUM: usize = 16;
+/// How often one poll goes round before it lets other sessions run.
+const QUANTUM: usize = 8;
+/// A round that moved so many bytes from upstream or to the page is the poll's last. A session that always has more is
+/// one of many: beside 16 such streams, whoever says something small waits for one round of each.
+const ENOUGH: u64 = 64 * 1024;
 /// Slices per write: the head, a few slabs, a control frame.
 const SLICES: usize = 16;
 
@@ -129,11 +133,16 @@ impl SessionTask {
     }
 
     fn round(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut moved = self.flush_upstream(cx);
+        let mut moved = self.read_upstream(cx, now);
         moved |= self.flush_page(cx, now);
-        moved |= self.read_upstream(cx, now);
         moved |= self.read_page(cx, now);
+        moved |= self.flush_upstream(cx);
         moved
+    }
+
+    /// How far the log has come, and the page in it.
+    fn progress(&self) -> [u64; 2] {
+        [self.core.log().tail(), self.core.sent()]
     }
 
     fn take_mail(&mut self, cx: &mut Context<'_>, now: Instant) {
@@ -298,6 +307,7 @@ impl Future for SessionTask {
         task.take_mail(cx, now);
         task.fire(now);
         for _ in 0..QUANTUM {
+            let before = task.progress();
             let moved = task.round(cx, now);
             if task.over {
                 return Poll::Ready(());
@@ -309,9 +319,15 @@ impl Future for SessionTask {
                 }
                 task.fire(now);
             }
+            let [read, sent] = task.progress();
+            if read.saturating_sub(before[0]) + sent.saturating_sub(before[1]) >= ENOUGH {
+                break;
+            }
         }
         task.account();
-        cx.waker().wake_by_ref();
+        // behind whoever has something to do by now: to be woken at once would leave it to chance when the runtime looks
+        // who that is
+        let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
 }

@@ -14,12 +14,15 @@ use crate::session::scratch;
 use crate::session::timeline::Left;
 use crate::transport::reader::Event;
 
+/// How much of a page is read at a time, in bytes: so much more may wait for the agent than is enough.
+const READ: usize = 64 * 1024;
+
 /// Reads of a page that is replaced: 8 MiB, more than a socket holds, so that one that sends without end ends.
 const LAST_READS: usize = 128;
 
 /// Most that is written in one round, in bytes: a page that takes a long replay as fast as it comes keeps its thread from
 /// other sessions for no more than some rounds of that.
-const BATCH: usize = 128 * 1024;
+const BATCH: usize = 256 * 1024;
 
 /// How many of the slices, at least the first, have at most so many bytes.
 fn within(bytes: usize, slices: &[IoSlice<'_>]) -> usize {
@@ -76,6 +79,7 @@ impl SessionTask {
             return false;
         }
         scratch::with(|buffer| {
+            let buffer = &mut buffer[..READ];
             let read = self.page.as_mut().and_then(|page| page.read(cx, buffer));
             self.page_read(read, buffer, now)
         })
@@ -94,6 +98,7 @@ impl SessionTask {
                 return;
             }
             let read = scratch::with(|buffer| {
+                let buffer = &mut buffer[..READ];
                 let read = self.page.as_mut().and_then(|page| page.read_now(buffer));
                 self.page_read(read, buffer, now)
             });
