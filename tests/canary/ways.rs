@@ -179,6 +179,8 @@ pub(crate) async fn hellos(process: &Process, agent: &RawAgent) {
             .says(if again { &["is taken"] } else { &["the server chose"] })
             .await;
         page.close(1001, &secret("leaves")).await;
+        // its server is still there as it is heard
+        page.closed().await;
     }
     for message in [
         format!(
