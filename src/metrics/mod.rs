@@ -24,7 +24,7 @@ pub type Counters<L> = Family<L, IntCounter>;
 
 /// Bounds of replays' durations, in seconds: from what fits one write to what a slow line takes.
 const REPLAY_SECONDS: [f64; 9] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0];
-/// Bounds of logs' sizes, in bytes: the default `log_bytes` is 4 MiB.
+/// Bounds of logs' sizes, in bytes: the default `log_bytes` is 8 MiB.
 const LOG_BYTES: [f64; 8] = [
     1024.0,
     4096.0,

@@ -161,3 +161,27 @@ def test_panels_do_not_overlap_and_say_what_they_show():
         assert not cells & taken and at["x"] + at["w"] <= 24, panel["title"]
         taken |= cells
         assert panel["type"] == "row" or panel["description"], panel["title"]
+
+
+@pytest.mark.parametrize("golden", ["demo", "demo-classic", "connectonion", "gateway"])
+def test_the_operator_finds_what_the_manifests_have_to_scrape(golden):
+    """One Service of those has the labels and the port."""
+    spec = yaml.safe_load((HERE / "servicemonitor.yaml").read_text())["spec"]
+    manifests = yaml.safe_load_all((ROOT / "tests" / "deploy" / "golden" / f"{golden}.yaml").read_text())
+    labelled = [
+        manifest
+        for manifest in manifests
+        if manifest["kind"] == "Service"
+        and spec["selector"]["matchLabels"].items() <= manifest["metadata"].get("labels", {}).items()
+    ]
+    (endpoint,) = spec["endpoints"]
+    found = [port["name"] for service in labelled for port in service["spec"]["ports"] if port.get("name") == endpoint["port"]]
+    assert found == [endpoint["port"]]
+
+
+def test_each_alert_has_its_runbook():
+    """A heading of deploy/README.md, to which the alert leads."""
+    headings = re.findall(r"^### (\w+)$", (ROOT / "deploy" / "README.md").read_text(), re.MULTILINE)
+    assert headings == [rule["alert"] for rule in rules()]
+    for rule in rules():
+        assert rule["annotations"]["runbook"] == f"deploy/README.md#{rule['alert'].lower()}"
