@@ -72,7 +72,7 @@ impl Inner {
         self.ask(asked).await;
         for step in [Relief::Bound, Relief::Slow, Relief::End] {
             let mut bytes = self.budget.limit() / 2;
-            while bytes > fair && self.budget.is_short() {
+            while bytes >= fair && self.budget.is_short() {
                 asked = step(bytes);
                 self.ask(asked).await;
                 bytes /= 2;
