@@ -105,8 +105,7 @@ async fn start() -> (Proxy, RawAgent, Pair) {
 /// Median and 99th percentile of round trips, page to server and back, 200 a second.
 async fn round_trips(pair: &mut Pair) -> Times {
     let mut times = Vec::new();
-    // no multiple of what attacks keep to, so that each meets all of the other
-    let mut pace = interval(Duration::from_micros(4_700));
+    let mut pace = interval(Duration::from_millis(5));
     let end = Instant::now() + TIME;
     while Instant::now() < end {
         pace.tick().await;
@@ -165,24 +164,22 @@ async fn slowloris(proxy: SocketAddr) {
         raw.write_all(b"GET / HTTP/1.1\r\nX-").await.unwrap();
         slow.push(raw);
     }
-    let mut pace = interval(Duration::from_millis(1));
+    let mut pace = interval(Duration::from_millis(100));
     loop {
-        for some in slow.chunks_mut(4) {
-            pace.tick().await;
-            for raw in some {
-                // they are cut off in time
-                let _ = raw.write_all(b"a").await;
-            }
+        pace.tick().await;
+        for raw in &mut slow {
+            // they are cut off in time
+            let _ = raw.write_all(b"a").await;
         }
     }
 }
 
 /// 2,000 connections a second, each let go at once.
 async fn connections(proxy: SocketAddr) {
-    let mut pace = interval(Duration::from_millis(1));
+    let mut pace = interval(Duration::from_millis(5));
     loop {
         pace.tick().await;
-        for _ in 0..2 {
+        for _ in 0..10 {
             drop(TcpStream::connect(proxy).await);
         }
     }
@@ -192,15 +189,17 @@ async fn connections(proxy: SocketAddr) {
 async fn attaches(proxy: SocketAddr) {
     let request = upgrade(proxy, "/ws?session=beside-not", "");
     let mut held = std::collections::VecDeque::new();
-    let mut pace = interval(Duration::from_millis(1));
+    let mut pace = interval(Duration::from_millis(10));
     loop {
         pace.tick().await;
-        if let Ok(mut raw) = TcpStream::connect(proxy).await {
-            let _ = raw.write_all(request.as_bytes()).await;
-            held.push_back(raw);
-        }
-        if held.len() > 200 {
-            held.pop_front();
+        for _ in 0..10 {
+            if let Ok(mut raw) = TcpStream::connect(proxy).await {
+                let _ = raw.write_all(request.as_bytes()).await;
+                held.push_back(raw);
+            }
+            if held.len() > 200 {
+                held.pop_front();
+            }
         }
     }
 }
@@ -226,12 +225,14 @@ async fn fragments(proxy: SocketAddr) {
 async fn origins(proxy: SocketAddr) {
     let request = upgrade(proxy, "/ws?session=beside", "Origin: https://evil.example\r\n");
     let mut raw = TcpStream::connect(proxy).await.unwrap();
-    let mut pace = interval(Duration::from_millis(1));
+    let mut pace = interval(Duration::from_millis(10));
     let mut answers = vec![0; 64 << 10];
     loop {
         pace.tick().await;
-        if raw.write_all(request.as_bytes()).await.is_err() || raw.read(&mut answers).await.unwrap_or(0) == 0 {
-            raw = TcpStream::connect(proxy).await.unwrap();
+        for _ in 0..10 {
+            if raw.write_all(request.as_bytes()).await.is_err() || raw.read(&mut answers).await.unwrap_or(0) == 0 {
+                raw = TcpStream::connect(proxy).await.unwrap();
+            }
         }
     }
 }
