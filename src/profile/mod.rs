@@ -5,6 +5,7 @@ mod edit;
 mod file;
 mod json;
 pub mod pointer;
+mod role;
 mod rule;
 mod signed;
 mod template;
@@ -12,7 +13,8 @@ mod template;
 pub use builtin::{BUILT_IN, built_in};
 pub use edit::Edit;
 pub use file::ProfileError;
-pub use rule::{Id, Kind, Message, Role, Rule, Side, State, Text, Undecided};
+pub use role::{Kind, Role, Side};
+pub use rule::{Id, Message, Rule, State, Text, Undecided};
 pub use signed::{Canonical, Proof, Signed, Signer, Unproved};
 pub use template::Template;
 
