@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Name where the cookie is `Secure`: the prefix keeps other hosts and plain HTTP from setting it.
@@ -12,6 +13,9 @@ const PLAIN_PREFIX: &str = "sessmux-";
 
 /// 400 days in seconds: the longest that browsers grant.
 const MAX_AGE: u32 = 400 * 24 * 60 * 60;
+
+/// What keeps an answer with our cookie, and no `Cache-Control` of its own, from shared caches.
+const PRIVATE: &str = "private, no-cache=\"Set-Cookie\"";
 
 /// 128 random bits that name a browser; opaque, and a secret, so `Debug` does not show them.
 ///
@@ -35,30 +39,19 @@ impl BrowserId {
 
     /// Reads the text form: 32 lower-case hexadecimal digits, nothing else.
     fn parse(text: &[u8]) -> Option<Self> {
-        let digits: &[u8; 32] = text.try_into().ok()?;
         let mut bits = [0; 16];
-        for (byte, pair) in bits.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = hex(pair[0])? << 4 | hex(pair[1])?;
-        }
-        Some(Self(bits))
+        let whole = text.len() == 32 && HEXLOWER.decode_mut(text, &mut bits).is_ok();
+        whole.then_some(Self(bits))
     }
 
     fn text(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        HEXLOWER.encode(&self.0)
     }
 }
 
 impl fmt::Debug for BrowserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BrowserId(..)")
-    }
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
     }
 }
 
@@ -161,6 +154,11 @@ pub fn drop_foreign(headers: &mut HeaderMap) {
 /// is stricter, it stays so.
 pub fn give(headers: &mut HeaderMap, name: &CookieName, id: BrowserId) {
     headers.append(header::SET_COOKIE, name.set(id));
+    // as in almost every answer to an upgrade
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(PRIVATE));
+        return;
+    }
     let fields = headers.get_all(header::CACHE_CONTROL).into_iter();
     let text: Vec<String> = fields
         .map(|field| String::from_utf8_lossy(field.as_bytes()).into_owned())

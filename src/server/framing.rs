@@ -5,6 +5,8 @@
 //! led to take one request for two. So what can be read in two ways is refused. hyper stays the parser; this counts along
 //! where heads begin, and tells what is wrong with one before it is answered.
 
+use memchr::{memchr2_iter, memmem};
+
 /// A connection's bytes as they are read, from its first.
 #[derive(Debug)]
 pub struct Framing {
@@ -72,7 +74,7 @@ impl Framing {
                     let whole: &[u8] = if from > 0 { before } else { bytes };
                     // the end may lie across the pieces
                     let searched = from.saturating_sub(3);
-                    let Some(end) = find(&whole[searched..], b"\r\n\r\n").map(|at| searched + at + 4) else {
+                    let Some(end) = memmem::find(&whole[searched..], b"\r\n\r\n").map(|at| searched + at + 4) else {
                         if whole.len() > self.max_head {
                             self.state = State::Last;
                         } else if from == 0 {
@@ -104,14 +106,16 @@ impl Framing {
 
 /// Checks a head, its last empty line included.
 fn check(head: &[u8]) -> Result<Next, Fault> {
-    for (at, &byte) in head.iter().enumerate() {
-        match byte {
+    for at in memchr2_iter(b'\r', b'\n', head) {
+        match head[at] {
             b'\n' if at == 0 || head[at - 1] != b'\r' => return Err("a line that ends without CR"),
             b'\r' if head.get(at + 1) != Some(&b'\n') => return Err("a CR within a line"),
-            b'\r' | b'\n' | b'\t' => {}
-            0..0x20 | 0x7f => return Err("a control byte in a head"),
             _ => {}
         }
+    }
+    // all of them, without an early end, for that is done many at a time
+    if head.iter().fold(false, |found, byte| found | is_control(*byte)) {
+        return Err("a control byte in a head");
     }
     let mut lines = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
     // empty lines before a request are let pass (RFC 9112 2.2)
@@ -127,7 +131,7 @@ fn check(head: &[u8]) -> Result<Next, Fault> {
             .position(|&byte| byte == b':')
             .ok_or("a line without a colon")?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if name.is_empty() || !name.iter().all(is_token) {
+        if name.is_empty() || !is_token(name) {
             return Err("a field name that is none");
         }
         if name.eq_ignore_ascii_case(b"content-length") {
@@ -161,7 +165,7 @@ fn version(line: &[u8]) -> Result<&[u8], Fault> {
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(method), Some(target), Some(version), None)
             if !method.is_empty()
-                && method.iter().all(is_token)
+                && is_token(method)
                 && !target.is_empty()
                 && !target.contains(&b'\t')
                 // a target has no fragment (RFC 9112 3.2), and hyper would leave it out
@@ -182,14 +186,32 @@ fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// A byte of a token (RFC 9110 5.6.2).
-fn is_token(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+/// A control byte that has no place in a head.
+fn is_control(byte: u8) -> bool {
+    (byte < 0x20 && !matches!(byte, b'\r' | b'\n' | b'\t')) || byte == 0x7f
 }
 
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
+/// Whether all of it is a token (RFC 9110 5.6.2).
+fn is_token(text: &[u8]) -> bool {
+    text.iter().all(|&byte| TOKEN[usize::from(byte)])
 }
+
+/// Which bytes are a token's (RFC 9110 5.6.2).
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests;

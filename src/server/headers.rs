@@ -106,13 +106,7 @@ pub fn question(client_head: &request::Parts, hop: Hop<'_>) -> request::Parts {
     let mut head = client_head.clone();
     to_upstream(&mut head, hop);
     head.extensions.remove::<OnUpgrade>();
-    let names = head
-        .headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("sec-websocket-"));
-    for name in names.cloned().collect::<Vec<_>>() {
-        head.headers.remove(name);
-    }
+    remove(&mut head.headers, |name| name.as_str().starts_with("sec-websocket-"));
     for name in [header::HOST, header::CONTENT_LENGTH, header::EXPECT] {
         head.headers.remove(name);
     }
@@ -187,14 +181,9 @@ fn to_upstream(head: &mut request::Parts, hop: Hop<'_>) {
     // Whatever a proxy before this one is believed has been read by now. CGI and its heirs take `X_Name` for `X-Name`,
     // so that is a way to claim what only proxies set.
     let folded = |name: &HeaderName| name.as_str().starts_with("x_") || is_identity(&hyphened(name));
-    let claims: Vec<_> = headers
-        .keys()
-        .filter(|name| is_forwarding(name) || (name.as_str().contains('_') && folded(name)))
-        .cloned()
-        .collect();
-    for name in claims {
-        headers.remove(name);
-    }
+    remove(headers, |name| {
+        is_forwarding(name) || (name.as_str().contains('_') && folded(name))
+    });
     if let Ok(address) = HeaderValue::from_str(&hop.client.to_canonical().to_string()) {
         headers.insert(FORWARDED_FOR, address);
     }
@@ -211,7 +200,13 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|token| token.parse().ok())
         .filter(|name| !is_identity(name))
         .collect();
-    for name in HOP_BY_HOP.into_iter().chain(named) {
+    remove(headers, |name| HOP_BY_HOP.contains(name) || named.contains(name));
+}
+
+/// Removes the fields of all names that are `gone`.
+fn remove(headers: &mut HeaderMap, gone: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| gone(name)).cloned().collect();
+    for name in names {
         headers.remove(name);
     }
 }
