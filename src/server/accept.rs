@@ -1,21 +1,22 @@
 //! The listener, its connections, and their end.
 
 use std::convert::Infallible;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::hold::{Hold, Talk, Wire};
+use super::listen::listen;
 use super::live::Live;
 use super::request::{Peer, Shared};
 use super::secure;
@@ -28,12 +29,6 @@ use crate::shutdown::Shutdown;
 use crate::systemd;
 use crate::transport::tls::Tls;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 4096;
-/// What a page has yet to take waits in its session's log, where it is bounded and counted, and not by the megabyte in the
-/// system's buffers: so many bytes of it lie there unsent, which is enough for one write.
-#[cfg(target_os = "linux")]
-const UNSENT: u32 = 128 * 1024;
 /// How long accepting rests after an error, which is mostly a lack of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How long sessions and connections may take to end once sessmux stops.
@@ -64,14 +59,7 @@ impl Server {
     /// What the system says of `config.listen`.
     #[expect(clippy::unused_async, reason = "a tokio socket needs a runtime")]
     pub async fn bind_with(config: Config, tls: Tls, recorder: Option<Recorder>) -> io::Result<Self> {
-        let socket = if config.listen.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(config.listen)?;
-        let listener = socket.listen(BACKLOG)?;
+        let listener = listen(config.listen)?;
         let address = listener.local_addr()?;
         Ok(Self {
             listener,
@@ -201,23 +189,11 @@ const TOO_MANY: &[u8] =
 async fn serve(
     stream: TcpStream,
     address: SocketAddr,
-    _place: Place<IpAddr>,
+    place: Place<IpAddr>,
     shared: Arc<Shared>,
     live: Arc<Live>,
     shutdown: CancellationToken,
 ) {
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(10));
-    let prepared = stream
-        .set_nodelay(true)
-        .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive));
-    #[cfg(target_os = "linux")]
-    let prepared = prepared.and_then(|()| SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT));
-    if prepared.is_err() {
-        // it was gone before it was served
-        return;
-    }
     let secured = shutdown.run_until_cancelled(secure::socket(
         stream,
         address,
@@ -234,28 +210,24 @@ async fn serve(
     let (talk, serving) = (Arc::clone(&wire), Arc::clone(&shared));
     let service = service_fn(move |request| {
         wire.ask();
-        let (shared, peer) = (
-            Arc::clone(&serving),
-            Peer {
-                address,
-                client: address.ip(),
-                https: false,
-                wire: Arc::clone(&wire),
-            },
-        );
-        async move { Ok::<_, Infallible>(shared.answer(peer, request).await) }
+        let peer = Peer {
+            address,
+            client: address.ip(),
+            https: false,
+        };
+        let (shared, wire) = (Arc::clone(&serving), Arc::clone(&wire));
+        // boxed, so that a connection that is idle keeps nothing of it
+        Box::pin(async move { Ok::<_, Infallible>(shared.answer(peer, &wire, request).await) })
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // it begins to run when a connection waits for its next request, and it runs on while a head comes
         .header_read_timeout(limits.idle_timeout)
         .max_buf_size(limits.max_head)
         .preserve_header_case(true)
-        .serve_connection(io, service)
-        .with_upgrades();
-    tokio::pin!(connection);
+        .serve_connection(io, service);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
         () = first_head_late(&talk, limits.head_timeout) => {
             shared.metrics.refused(Rule::HeadTimeout);
             let cause = if talk.talk() == Talk::Silent { "no request came in time" } else { "a request head was not whole in time" };
@@ -263,12 +235,23 @@ async fn serve(
             return;
         }
         () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|cx| connection.poll_without_shutdown(cx)).await
         }
     };
     if let Err(error) = ended {
-        report(address, &error, &talk, &shared, &limits);
+        return report(address, &error, &talk, &shared, &limits);
+    }
+    let Parts { io, read_buf, .. } = connection.into_parts();
+    let mut hold = io.into_inner();
+    match talk.brought() {
+        Some(arrival) => {
+            drop(place);
+            // boxed, for a connection has long been something else
+            Box::pin(arrival.arrive(hold, &read_buf)).await;
+        }
+        // one that has gone needs no end
+        None => drop(hold.shutdown().await),
     }
 }
 

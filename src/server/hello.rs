@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::header::HeaderValue;
-use hyper::upgrade::OnUpgrade;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -36,13 +35,10 @@ impl Newcomer {
     /// Reads the first message, in which the key is; then finds or creates the session.
     pub(super) async fn first_message(
         mut self,
-        upgraded: OnUpgrade,
+        mut attach: Box<Attach>,
         permit: Place<IpAddr>,
         answered: Option<HeaderValue>,
     ) {
-        let Some(mut attach) = self.attach(upgraded).await else {
-            return;
-        };
         attach.permit = Some(permit);
         let first = pending::first_message(&mut attach, bounds(&self.route));
         let (kind, first) = match self.unless_stopping(first).await {
@@ -57,14 +53,14 @@ impl Newcomer {
         match rule.ok().flatten() {
             Some(rule) if rule.role == Role::Tunnel => self.tunnel(),
             rule if self.route.profile.is_signed() => {
-                match proved(rule, &first, self.address) {
+                match proved(rule, &first, self.peer.client) {
                     Ok((signer, proof)) => {
                         self.owner = self.owner.clone().signed(signer);
                         attach.proof = Some(proof);
                     }
                     Err(cause) => {
                         self.shared.metrics.refused(metrics::Rule::Hello);
-                        tracing::warn!(client = %self.address, route = %self.route.path.text, %cause, "unproved hello");
+                        tracing::warn!(client = %self.peer.client, route = %self.route.path.text, %cause, "unproved hello");
                         if self.route.foreign == Foreign::Refuse {
                             let close = Close::new(close::REFUSED, "the hello proves nobody");
                             return self.turn_away(*attach, &close);
@@ -110,7 +106,7 @@ impl Newcomer {
     /// Shows a pending page what it needs to say its hello, and waits for that.
     pub(super) async fn hello(&self, opened: &Opened, attach: &mut Attach) -> Result<Heard, Close> {
         if attach.permit.is_none() {
-            let permit = self.shared.limits.pending(self.address);
+            let permit = self.shared.limits.pending(self.peer.client);
             attach.permit = Some(permit.map_err(|limit| self.over(limit))?);
         }
         let (asked, challenge) = oneshot::channel();

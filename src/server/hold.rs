@@ -6,16 +6,17 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::framing::{Fault, Framing};
+use super::newcomer::Arrival;
 use crate::transport::socket::Socket;
 
 /// What a connection's socket and those who serve it tell each other. One task uses it, so no order is published by it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Wire {
     holding: AtomicBool,
     heard: AtomicBool,
@@ -25,6 +26,8 @@ pub(super) struct Wire {
     /// Heads that [`Framing`] found.
     heads: AtomicU64,
     fault: OnceLock<Fault>,
+    /// Who is to have the socket once hyper has done with it.
+    arrival: Mutex<Option<Box<Arrival>>>,
 }
 
 /// Where a connection stands.
@@ -79,6 +82,20 @@ impl Wire {
             .or(more.then_some("a line that ends without CR"))
     }
 
+    /// Once the 101 is written, or kept, the socket is this one's.
+    pub(super) fn bring(&self, arrival: Arrival) {
+        *self.arrival() = Some(Box::new(arrival));
+    }
+
+    /// Whose the socket is, where hyper has answered with a 101.
+    pub(super) fn brought(&self) -> Option<Box<Arrival>> {
+        self.arrival().take()
+    }
+
+    fn arrival(&self) -> std::sync::MutexGuard<'_, Option<Box<Arrival>>> {
+        self.arrival.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn hear(&self) {
         self.heard.store(true, Ordering::Relaxed);
     }
@@ -90,7 +107,6 @@ impl Wire {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(super) struct Hold {
     socket: Socket,
     wire: Arc<Wire>,

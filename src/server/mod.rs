@@ -15,6 +15,7 @@ mod hello;
 mod hold;
 pub mod key;
 mod limits;
+mod listen;
 mod live;
 mod newcomer;
 mod owner;

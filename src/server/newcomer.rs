@@ -4,20 +4,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::header;
+use hyper::header::{self, HeaderValue};
 use hyper::http::request;
-use hyper::upgrade::{OnUpgrade, Parts};
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
 use super::body::{self, Body};
 use super::cookie::BrowserId;
+use super::headers;
 use super::hello::Heard;
 use super::hold::Hold;
 use super::key::{self, KeyRequest, MissingKey};
 use super::limits::bounded;
-use super::request::Shared;
+use super::live::Live;
+use super::request::{Peer, Shared};
 use super::upgrade::{accepted, refused};
 use crate::config::{Captures, Foreign, Route};
 use crate::core::close::{self, Close};
@@ -28,6 +28,7 @@ use crate::session::attach::Attach;
 use crate::session::browser::Browser;
 use crate::session::key::{Key, Owner};
 use crate::session::mailbox::Mail;
+use crate::session::quota::Place;
 use crate::session::registry::{OpenError, Opened};
 use crate::transport::dial::DialError;
 use crate::transport::fields::tokens;
@@ -35,23 +36,57 @@ use crate::transport::fields::tokens;
 /// A page on its way to a session.
 pub(super) struct Newcomer {
     pub(super) shared: Arc<Shared>,
+    /// The configuration that its request met.
+    pub(super) live: Arc<Live>,
+    /// Where it comes from.
+    pub(super) peer: Peer,
     pub(super) route: Arc<Route>,
     pub(super) captures: Captures,
     pub(super) head: request::Parts,
     pub(super) owner: Owner,
     pub(super) browser_id: Option<BrowserId>,
     pub(super) browser: Option<Arc<Browser>>,
-    /// The head that goes upstream, should it be the one that dials.
-    pub(super) offer: Request<()>,
-    /// Where it comes from.
-    pub(super) address: IpAddr,
     /// When its 101 was made.
     pub(super) since: Instant,
 }
 
+/// A page whose 101 was made, and who waits for its socket.
+pub(super) enum Arrival {
+    /// Its session is there.
+    Expected {
+        page: Newcomer,
+        key: Arc<Key>,
+        opened: Opened,
+    },
+    /// Its first message names the session, or proves whose it is.
+    Silent {
+        page: Newcomer,
+        permit: Place<IpAddr>,
+        /// The subprotocol that the 101 named.
+        protocol: Option<HeaderValue>,
+    },
+}
+
+impl Arrival {
+    /// Takes the socket, and what was read of it behind the request, to the session.
+    pub(super) async fn arrive(self, hold: Hold, unread: &[u8]) {
+        match self {
+            Self::Expected { page, key, opened } => {
+                let attach = page.attach(hold, unread);
+                page.deliver(key, opened, attach, false).await;
+            }
+            Self::Silent { page, permit, protocol } => {
+                let attach = page.attach(hold, unread);
+                // boxed, for most routes need none
+                Box::pin(page.first_message(attach, permit, protocol)).await;
+            }
+        }
+    }
+}
+
 impl Newcomer {
-    /// Finds or creates the session, then lets the socket follow once the 101 is out.
-    pub(super) async fn open(self, upgraded: OnUpgrade, accept: &str) -> Result<Response<Body>, Response<Body>> {
+    /// Finds or creates the session; the 101, and what the socket needs to follow once that is out.
+    pub(super) async fn open(&self, accept: &str) -> Result<(Response<Body>, Arc<Key>, Opened), Response<Body>> {
         let key = match self.key(None) {
             Ok(key) => key,
             Err(missing) => {
@@ -59,7 +94,7 @@ impl Newcomer {
                 return Err(body::text(StatusCode::BAD_REQUEST, format!("{missing}\n")));
             }
         };
-        let mut opened = self.open_session(&key).await.map_err(|error| refused(&self, error))?;
+        let mut opened = self.open_session(&key).await.map_err(|error| refused(self, error))?;
         // also one that created it: the head that was dialled with may be another's, who left
         if let Some(protocol) = &opened.protocol
             && !tokens(&self.head.headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|it| it.as_bytes() == protocol)
@@ -73,27 +108,26 @@ impl Newcomer {
             ));
         }
         let answer = accepted(accept, &mut opened);
-        let tracker = self.shared.tracker.clone();
-        tracker.spawn(async move {
-            if let Some(attach) = self.attach(upgraded).await {
-                self.deliver(key, opened, attach, false).await;
-            }
-        });
-        Ok(answer)
+        Ok((answer, key, opened))
     }
 
     pub(super) async fn open_session(&self, key: &Arc<Key>) -> Result<Opened, OpenError> {
         let sessions = &self.shared.sessions;
-        let client = bounded(self.address);
+        let client = bounded(self.peer.client);
         let opened = sessions
-            .open(key, &self.owner, client, &self.route, || self.offer.clone())
+            .open(key, &self.owner, client, &self.route, || self.offer())
             .await;
         if let Err(OpenError::Foreign) = opened {
             self.shared.metrics.refused(Rule::Foreign);
-            let (client, route) = (self.address, &self.route.path.text);
+            let (client, route) = (self.peer.client, &self.route.path.text);
             tracing::warn!(%client, %route, session = %key.id(), cause = "it is another's, and foreign = \"refuse\"", "refused");
         }
         opened
+    }
+
+    /// The head that goes upstream, should it be the one that dials.
+    fn offer(&self) -> Request<()> {
+        Request::from_parts(headers::upgrade_request(&self.head, self.live.hop(&self.peer)), ())
     }
 
     /// Brings the socket to the session's task, and to another's if that one ends meanwhile.
@@ -165,18 +199,13 @@ impl Newcomer {
         Ok(Arc::new(if alone { key.alone() } else { key }))
     }
 
-    /// The socket, once the 101 is written or kept.
-    pub(super) async fn attach(&self, upgraded: OnUpgrade) -> Option<Box<Attach>> {
-        let upgraded = upgraded.await.ok()?;
-        let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<Hold>>() else {
-            return None;
-        };
-        let (socket, head) = io.into_inner().into_parts();
-        let unread = read_buf.to_vec();
-        Some(Box::new(Attach {
+    /// What the session's task is to have of the socket, and of the bytes that came behind the request.
+    pub(super) fn attach(&self, hold: Hold, unread: &[u8]) -> Box<Attach> {
+        let (socket, head) = hold.into_parts();
+        Box::new(Attach {
             socket,
             head,
-            unread,
+            unread: unread.to_vec(),
             since: self.since,
             browser: self.browser.clone(),
             key: None,
@@ -185,7 +214,7 @@ impl Newcomer {
             permit: None,
             share: Some(self.shared.sessions.share()),
             retry: None,
-        }))
+        })
     }
 
     /// The close of a page whose dial failed after the 101.
@@ -201,7 +230,7 @@ impl Newcomer {
 
     /// The close of a page that is over a limit.
     pub(super) fn over(&self, limit: Limit) -> Close {
-        self.shared.limits.refused(self.address, limit);
+        self.shared.limits.refused(self.peer.client, limit);
         Close::new(close::TRY_LATER, "over a limit: try again later")
     }
 

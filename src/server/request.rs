@@ -43,15 +43,13 @@ pub(super) struct Shared {
 }
 
 /// The client's end of a connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// Who it speaks for: itself, unless it is a trusted proxy.
     pub(super) client: IpAddr,
     /// The page is known to come by TLS, to here or to a trusted proxy.
     pub(super) https: bool,
-    /// Its connection's socket.
-    pub(super) wire: Arc<Wire>,
 }
 
 impl fmt::Display for Peer {
@@ -104,9 +102,14 @@ impl Shared {
         other
     }
 
-    /// Answers a request.
-    pub(super) async fn answer(self: &Arc<Self>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
-        if let Some(fault) = peer.wire.fault() {
+    /// Answers a request that came by `wire`.
+    pub(super) async fn answer(
+        self: &Arc<Self>,
+        peer: Peer,
+        wire: &Wire,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        if let Some(fault) = wire.fault() {
             self.metrics.refused(Rule::Request);
             tracing::info!(client = %peer, cause = fault, "bad request");
             return last(line(StatusCode::BAD_REQUEST, "bad request\n"));
@@ -115,14 +118,14 @@ impl Shared {
         let watched = [header::TRANSFER_ENCODING, header::UPGRADE]
             .iter()
             .all(|name| !request.headers().contains_key(name));
-        let answer = self.serve(peer, request).await;
+        let answer = self.serve(peer, wire, request).await;
         if watched || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return answer;
         }
         last(answer)
     }
 
-    async fn serve(self: &Arc<Self>, mut peer: Peer, request: Request<Incoming>) -> Response<Body> {
+    async fn serve(self: &Arc<Self>, mut peer: Peer, wire: &Wire, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
         let live = self.live();
         let (address, trusted) = (peer.address.ip(), &live.config.trusted_proxies[..]);
@@ -153,10 +156,7 @@ impl Shared {
             Ok(true) => match live.gate.check_origin(&head.uri, &head.headers, peer.https) {
                 // counted behind the origin: a foreign page is not to use up what its browser's owner may do
                 Ok(class) => match self.limits.attach(peer.client) {
-                    Ok(()) => {
-                        let request = Request::from_parts(head, body);
-                        upgrade::answer(Arc::clone(self), &live, peer, request, class).await
-                    }
+                    Ok(()) => Box::pin(upgrade::answer(Arc::clone(self), live, peer, wire, head, class)).await,
                     Err(limit) => self.limits.refuse(peer.client, limit),
                 },
                 Err(refusal) => self.refuse(&peer, Rule::Origin, &refusal),

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http_body_util::Either;
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::http::request;
+use hyper::{Response, StatusCode, Version};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::body::{Body, line};
 use super::cookie::BrowserId;
 use super::gate::OriginClass;
+use super::hold::Wire;
 use super::live::Live;
-use super::newcomer::Newcomer;
+use super::newcomer::{Arrival, Newcomer};
 use super::owner;
 use super::request::{Peer, Shared};
 use super::{body, cookie, headers};
@@ -25,14 +26,13 @@ use crate::transport::fields::tokens;
 /// Answers an upgrade request that the gate let in.
 pub(super) async fn answer(
     shared: Arc<Shared>,
-    live: &Live,
+    live: Arc<Live>,
     peer: Peer,
-    mut request: Request<Incoming>,
+    wire: &Wire,
+    mut head: request::Parts,
     class: OriginClass,
 ) -> Response<Body> {
     let since = Instant::now();
-    let upgraded = hyper::upgrade::on(&mut request);
-    let (mut head, _) = request.into_parts();
     let (route, captures) = live.route(head.uri.path());
 
     let name = shared.cookie_name(&peer, &head);
@@ -41,31 +41,30 @@ pub(super) async fn answer(
     // a foreign origin's page cannot use the cookie: it would be anybody's page in the owner's browser
     let known = known.filter(|_| class != OriginClass::Allowed);
     let browser_id = known.or_else(|| (class != OriginClass::Allowed).then(BrowserId::mint));
-    let owner = match owner::owner(&shared, live, &route, &peer, &head, class, browser_id).await {
+    let owner = match owner::owner(&shared, &live, &route, &peer, &head, class, browser_id).await {
         Ok(owner) => owner,
         Err(refusal) => return refusal,
     };
     // a value minted now is no browser's whose pages were seen
     let browser = known.map(|id| shared.browsers.of(id));
-    let offer = Request::from_parts(headers::upgrade_request(&head, live.hop(&peer)), ());
     let accept = derive_accept_key(head.headers[header::SEC_WEBSOCKET_KEY].as_bytes());
     let page = Newcomer {
         shared,
+        live,
+        peer,
         route,
         captures,
         head,
         owner,
         browser_id,
         browser,
-        offer,
-        address: peer.client,
         since,
     };
 
     let mut answer = if needs_first_message(&page.route) {
-        let permit = match page.shared.limits.pending(page.address) {
+        let permit = match page.shared.limits.pending(page.peer.client) {
             Ok(permit) => permit,
-            Err(limit) => return page.shared.limits.refuse(page.address, limit),
+            Err(limit) => return page.shared.limits.refuse(page.peer.client, limit),
         };
         let named = page.route.subprotocol.as_deref();
         let offers = tokens(&page.head.headers, &header::SEC_WEBSOCKET_PROTOCOL);
@@ -76,19 +75,19 @@ pub(super) async fn answer(
         }
         if any && !fits {
             let cause = "the page offers subprotocols, and not the one that the route's subprotocol names";
-            tracing::info!(client = %peer, route = %page.route.path.text, subprotocol = named, cause, "refused");
+            tracing::info!(client = %page.peer, route = %page.route.path.text, subprotocol = named, cause, "refused");
             return line(StatusCode::BAD_REQUEST, "no such subprotocol here\n");
         }
         let protocol = named.filter(|_| fits).and_then(|it| it.parse().ok());
         let answer = switching(&accept, protocol.clone());
-        let tracker = page.shared.tracker.clone();
-        tracker.spawn(page.first_message(upgraded, permit, protocol));
+        wire.bring(Arrival::Silent { page, permit, protocol });
         answer
     } else {
-        match page.open(upgraded, &accept).await {
-            Ok(answer) => {
+        match page.open(&accept).await {
+            Ok((answer, key, opened)) => {
                 // the 101 is kept, to leave in one write with the replay
-                peer.wire.hold();
+                wire.hold();
+                wire.bring(Arrival::Expected { page, key, opened });
                 answer
             }
             Err(mut answer) => {
@@ -146,7 +145,7 @@ pub(super) fn refused(page: &Newcomer, error: OpenError) -> Response<Body> {
         }
         OpenError::Foreign => line(StatusCode::FORBIDDEN, "the session is another's\n"),
         OpenError::Stopping => line(StatusCode::SERVICE_UNAVAILABLE, "sessmux is stopping\n"),
-        OpenError::Limit(limit) => page.shared.limits.refuse(page.address, limit),
+        OpenError::Limit(limit) => page.shared.limits.refuse(page.peer.client, limit),
         OpenError::Dial(_) | OpenError::Shared { .. } => {
             line(StatusCode::BAD_GATEWAY, "the agent server cannot be reached\n")
         }
