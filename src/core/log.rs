@@ -65,13 +65,24 @@ pub struct Log {
 struct Slab {
     start: u64,
     bytes: Vec<u8>,
-    /// It lies behind a hole: the position of the last message before it.
-    after_hole: Option<u64>,
+    /// Where the first message that begins in it does, from its start, at its end if the next one will; `None` while none
+    /// has.
+    first: Option<u32>,
+    /// The position of the last message before that one.
+    position: u64,
 }
 
 impl Slab {
     fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
+    }
+
+    /// The start of the first message that begins in it.
+    fn first(&self) -> Option<Mark> {
+        Some(Mark {
+            offset: self.start + u64::from(self.first?),
+            position: self.position,
+        })
     }
 }
 
@@ -208,6 +219,11 @@ impl Log {
                 offset: self.end,
                 position: self.boundary.position + 1,
             };
+            if let Some(slab) = self.slabs.back_mut().filter(|slab| slab.first.is_none()) {
+                // no larger than SLAB says
+                slab.first = Some((self.boundary.offset - slab.start) as u32);
+                slab.position = self.boundary.position;
+            }
         }
     }
 
@@ -233,6 +249,11 @@ impl Log {
         let before = self.base.position;
         // the oldest message is complete only where it lies before another's start
         while self.over_bounds() && self.base.offset < limit {
+            if let Some(next) = self.behind_oldest_slab().filter(|next| next.offset <= limit) {
+                self.base = next;
+                self.drop_slabs();
+                continue;
+            }
             let oldest = self.settle(self.base);
             if oldest.offset >= limit {
                 break;
@@ -246,6 +267,17 @@ impl Log {
             self.drop_slabs();
         }
         self.base.position - before
+    }
+
+    /// The start of the first message that does not begin in the oldest slab, where all before it has to go: they are not
+    /// walked one by one.
+    fn behind_oldest_slab(&self) -> Option<Mark> {
+        // with holes positions do not tell how many messages there are
+        let slab = self.slabs.get(1).filter(|_| self.removed == 0)?;
+        let next = slab.first()?;
+        let surplus = self.messages().saturating_sub(self.bounds.messages);
+        let goes = self.allocated > self.bytes() || next.position - self.base.position <= surplus;
+        goes.then_some(next)
     }
 
     /// Whether a log without a reader has to evict a message.
@@ -305,7 +337,7 @@ impl Log {
 
     /// Index of the slab that holds `offset`; the number of slabs at the tail.
     fn slab_of(&self, offset: u64) -> usize {
-        // most look at the newest; eviction, once for every message of a full log, at the oldest
+        // most look at the newest; eviction at the oldest
         match (self.slabs.front(), self.slabs.back()) {
             (_, Some(last)) if last.start <= offset => self.slabs.len() - 1,
             (Some(first), _) if first.end() > offset => 0,
@@ -335,11 +367,11 @@ impl Log {
             // most sessions never have a second one
             self.slabs.reserve_exact(1);
         }
-        let end = self.slabs.back().map_or(self.base.offset, Slab::end);
         self.slabs.push_back(Slab {
             start: self.tail,
             bytes,
-            after_hole: (end < self.tail).then_some(self.boundary.position),
+            first: (self.tail == self.boundary.offset).then_some(0),
+            position: self.boundary.position,
         });
     }
 

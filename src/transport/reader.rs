@@ -41,6 +41,32 @@ struct Message {
     fragments: u32,
 }
 
+impl Message {
+    /// The message that begins with this frame.
+    fn new(header: &Header) -> Result<Self, Fault> {
+        match header.opcode {
+            Opcode::Continuation => Err(Fault::Fragments),
+            opcode => Ok(Self {
+                text: opcode == Opcode::Text,
+                bytes: header.payload,
+                fragments: 1,
+            }),
+        }
+    }
+
+    /// What it is with its next frame.
+    fn with(self, header: &Header) -> Result<Self, Fault> {
+        match header.opcode {
+            Opcode::Continuation => Ok(Self {
+                bytes: self.bytes.saturating_add(header.total()),
+                fragments: self.fragments.saturating_add(1),
+                ..self
+            }),
+            _ => Err(Fault::Fragments),
+        }
+    }
+}
+
 /// A data frame whose header was read.
 #[derive(Debug, Clone, Copy)]
 struct Open {
@@ -180,12 +206,34 @@ impl FrameReader {
                 *bytes = later;
                 Ok(control(&header, whole))
             }
+            Some(header) if header.fin && self.message.is_none() && header.total() <= bytes.len() as u64 => {
+                self.whole_message(&header, bytes)
+            }
             Some(header) => {
                 let starts = self.begin(&header)?;
                 self.payload(Open::new(&header), starts, header.size(), Vec::new(), bytes)
             }
             None => Ok(self.carry_all(bytes)),
         }
+    }
+
+    /// Takes a message of one frame that is all there, as most are: nothing of it is to be remembered.
+    fn whole_message<'a>(&mut self, header: &Header, bytes: &mut &'a [u8]) -> Result<Event<'a>, Fault> {
+        self.check(&Message::new(header)?)?;
+        let (raw, later) = bytes.split_at(header.total() as usize);
+        *bytes = later;
+        let text = header.opcode == Opcode::Text;
+        if text && !self.check_text(&raw[header.size()..], &Open::new(header), true) {
+            return Err(Fault::NotUtf8);
+        }
+        Ok(Event::Data(Piece {
+            carried: Vec::new(),
+            raw,
+            starts_message: true,
+            ends_frame: true,
+            ends_message: true,
+            text,
+        }))
     }
 
     /// Goes on with a header, or a whole control frame, of which an earlier read had the start.
@@ -224,29 +272,23 @@ impl FrameReader {
     /// whether it starts that.
     fn begin(&mut self, header: &Header) -> Result<bool, Fault> {
         let starts = self.message.is_none();
-        let mut message = match (header.opcode, self.message) {
-            (Opcode::Continuation, Some(message)) => Message {
-                bytes: message.bytes + header.size() as u64,
-                fragments: message.fragments.saturating_add(1),
-                ..message
-            },
-            (Opcode::Continuation, None) => return Err(Fault::Fragments),
-            (_, Some(_)) => return Err(Fault::Fragments),
-            (opcode, None) => Message {
-                text: opcode == Opcode::Text,
-                bytes: 0,
-                fragments: 1,
-            },
+        let message = match self.message {
+            None => Message::new(header)?,
+            Some(message) => message.with(header)?,
         };
-        message.bytes = message.bytes.saturating_add(header.payload);
+        self.check(&message)?;
+        self.message = Some(message);
+        Ok(starts)
+    }
+
+    fn check(&self, message: &Message) -> Result<(), Fault> {
         if message.bytes > self.bounds.bytes as u64 {
             return Err(Fault::TooBig(self.bounds.bytes));
         }
         if message.fragments as usize > self.bounds.fragments {
             return Err(Fault::TooMany(self.bounds.fragments));
         }
-        self.message = Some(message);
-        Ok(starts)
+        Ok(())
     }
 
     /// Takes payload of the frame being read; `skip` bytes of its header stand before that.

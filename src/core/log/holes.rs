@@ -19,7 +19,8 @@ impl Log {
             let behind = (slab.end() > end.offset).then(|| Slab {
                 start: end.offset,
                 bytes: slab.bytes[(end.offset - slab.start) as usize..].to_vec(),
-                after_hole: None,
+                first: Some(0),
+                position: end.position,
             });
             slab.bytes.truncate(mark.offset.saturating_sub(slab.start) as usize);
             slab.bytes.shrink_to_fit();
@@ -34,11 +35,6 @@ impl Log {
                 self.slabs.insert(index, behind);
                 break;
             }
-        }
-        // what follows now, if anything does, follows a hole, perhaps a longer one that knows itself already; a slab to
-        // come is told when it is made
-        if let Some(slab) = self.slabs.get_mut(index).filter(|slab| slab.start == end.offset) {
-            slab.after_hole = Some(end.position);
         }
         self.removed += 1;
         true
@@ -86,9 +82,10 @@ impl Log {
             .get(self.slabs.partition_point(|slab| slab.end() <= mark.offset))
         {
             Some(slab) if slab.start <= mark.offset => mark,
+            // behind a hole a slab begins with a message
             Some(slab) => Mark {
                 offset: slab.start,
-                position: slab.after_hole.unwrap_or(mark.position),
+                position: slab.position,
             },
             // at the tail
             None => self.boundary,
