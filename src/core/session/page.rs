@@ -57,6 +57,12 @@ impl Session {
         self.attached.as_ref().map_or(0, |attached| attached.out.cursor())
     }
 
+    /// Whether there may be something to write to the page.
+    pub fn has_to_send(&self) -> bool {
+        let attached = self.attached.as_ref();
+        attached.is_some_and(|attached| self.end.is_some() || !attached.out.is_empty(&self.log))
+    }
+
     /// What to write to the page next, at most as many slices as `out` takes; returns how many.
     pub fn slices<'a>(&'a mut self, now: Instant, out: &mut [IoSlice<'a>]) -> usize {
         let Some(attached) = &mut self.attached else { return 0 };

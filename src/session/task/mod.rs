@@ -59,6 +59,13 @@ const SLICES: usize = 16;
 /// A page waits so long for a hello answer that another page's hello asked for.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// The sockets that had nothing to read in this poll.
+#[derive(Default)]
+struct Quiet {
+    upstream: bool,
+    page: bool,
+}
+
 /// See the module. It ends when the session does.
 pub(super) struct SessionTask {
     core: Session,
@@ -132,10 +139,23 @@ impl SessionTask {
         task
     }
 
-    fn round(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut moved = self.read_upstream(cx, now);
+    /// Goes round once; returns whether something moved. `quiet` are the sockets that had nothing to read in this poll, and
+    /// wake the task when they do.
+    fn round(&mut self, cx: &mut Context<'_>, now: Instant, quiet: &mut Quiet) -> bool {
+        let mut moved = false;
+        if !quiet.upstream {
+            match self.read_upstream(cx, now) {
+                Poll::Ready(read) => moved |= read,
+                Poll::Pending => quiet.upstream = true,
+            }
+        }
         moved |= self.flush_page(cx, now);
-        moved |= self.read_page(cx, now);
+        if !quiet.page {
+            match self.read_page(cx, now) {
+                Poll::Ready(read) => moved |= read,
+                Poll::Pending => quiet.page = true,
+            }
+        }
         moved |= self.flush_upstream(cx);
         moved
     }
@@ -306,9 +326,10 @@ impl Future for SessionTask {
         // once, for further mail wakes the task
         task.take_mail(cx, now);
         task.fire(now);
+        let mut quiet = Quiet::default();
         for _ in 0..QUANTUM {
             let before = task.progress();
-            let moved = task.round(cx, now);
+            let moved = task.round(cx, now, &mut quiet);
             if task.over {
                 return Poll::Ready(());
             }

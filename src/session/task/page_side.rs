@@ -1,7 +1,7 @@
 //! The page's side of a session's task: writes what the log has for it, reads what it says, lets it go.
 
 use std::io::{self, IoSlice};
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::{SLICES, SessionTask};
@@ -38,9 +38,11 @@ impl SessionTask {
     pub(super) fn flush_page(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let (mut moved, mut sent) = (false, 0);
         while let Some(page) = self.page.as_mut().filter(|page| page.writable && sent < BATCH) {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = self.core.slices(now, &mut slices);
-            let count = within(BATCH - sent, &slices[..count]);
+            let (mut slices, mut count) = ([IoSlice::new(&[]); SLICES], 0);
+            if self.core.has_to_send() {
+                count = self.core.slices(now, &mut slices);
+                count = within(BATCH - sent, &slices[..count]);
+            }
             let written = if count == 0 {
                 page.socket.push(cx).err().map(Err)
             } else {
@@ -69,19 +71,22 @@ impl SessionTask {
         moved
     }
 
-    pub(super) fn read_page(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    /// Reads once; returns whether something came, and `Pending` where the socket tells when it does.
+    pub(super) fn read_page(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<bool> {
         if self.upstream.as_ref().is_some_and(|upstream| !upstream.has_room()) {
             // that its message stays incomplete is not the page's doing
             self.core.client_message_open(now, false);
-            return false;
+            return Poll::Ready(false);
         }
-        if self.is_over() {
-            return false;
+        if self.page.is_none() || self.is_over() {
+            return Poll::Ready(false);
         }
         scratch::with(|buffer| {
             let buffer = &mut buffer[..READ];
-            let read = self.page.as_mut().and_then(|page| page.read(cx, buffer));
-            self.page_read(read, buffer, now)
+            match self.page.as_mut().and_then(|page| page.read(cx, buffer)) {
+                None => Poll::Pending,
+                read => Poll::Ready(self.page_read(read, buffer, now)),
+            }
         })
     }
 

@@ -81,11 +81,14 @@ impl SessionTask {
         let Some(next) = next.map(tokio::time::Instant::from_std) else {
             return true;
         };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
-        // left as it is when it fires earlier than needed: deadlines move back with every message
-        if timer.deadline() > next || timer.is_elapsed() {
-            timer.as_mut().reset(next);
+        match &mut self.timer {
+            // left as it is, and the task with it, when it fires earlier than needed: deadlines move back with every message
+            Some(timer) if timer.deadline() <= next && !timer.is_elapsed() => return true,
+            Some(timer) => timer.as_mut().reset(next),
+            None => self.timer = Some(Box::pin(sleep_until(next))),
         }
-        timer.as_mut().poll(cx).is_pending()
+        self.timer
+            .as_mut()
+            .is_none_or(|timer| timer.as_mut().poll(cx).is_pending())
     }
 }

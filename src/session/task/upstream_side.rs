@@ -1,6 +1,6 @@
 //! The upstream side of a session's task: reads what the agent server says, sends what pages said.
 
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::SessionTask;
@@ -29,10 +29,11 @@ impl SessionTask {
         }
     }
 
-    pub(super) fn read_upstream(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    /// Reads once; returns whether something came, and `Pending` where the socket tells when it does.
+    pub(super) fn read_upstream(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<bool> {
         let budget = self.core.read_budget(now);
-        if budget == 0 || self.is_over() {
-            return false;
+        if budget == 0 || self.is_over() || self.upstream.is_none() {
+            return Poll::Ready(false);
         }
         scratch::with(|buffer| {
             let limit = budget.min(buffer.len());
@@ -43,13 +44,13 @@ impl SessionTask {
             {
                 None => {
                     self.core.upstream_idle();
-                    return false;
+                    return Poll::Pending;
                 }
                 Some(Ok(0)) => self.upstream_ended(now, UpstreamEnd::Abrupt, "it ended without a close frame"),
                 Some(Ok(read)) => self.upstream_bytes(&buffer[..read], now),
                 Some(Err(error)) => self.upstream_ended(now, UpstreamEnd::Abrupt, &format!("read failed: {error}")),
             }
-            true
+            Poll::Ready(true)
         })
     }
 
