@@ -39,7 +39,8 @@ pub(super) async fn socket(
     let Some(identity) = &shared.identity else {
         return Some(Socket::Tcp(stream));
     };
-    match timeout(head_timeout, handshake(stream, identity)).await {
+    // boxed, for most listeners speak none, and it would be a large part of each connection
+    match timeout(head_timeout, Box::pin(handshake(stream, identity))).await {
         Ok(Ok(socket)) => return Some(socket),
         Ok(Err(Fault::PlainHttp(stream))) => {
             shared.metrics.refused(Rule::TlsHandshake);

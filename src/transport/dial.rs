@@ -80,7 +80,8 @@ pub async fn connect(upstream: &Upstream, roots: &Roots) -> io::Result<Socket> {
         Upstream::Tcp(authority) => Ok(Socket::Tcp(connect_tcp(authority).await?)),
         Upstream::Tls(authority) => {
             let stream = connect_tcp(authority).await?;
-            Ok(Socket::Tls(roots.connect(authority, stream).await?))
+            // boxed, for an agent is mostly reached without, and it would be a large part of each dial
+            Ok(Socket::Tls(Box::pin(roots.connect(authority, stream)).await?))
         }
         Upstream::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
     }

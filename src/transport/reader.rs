@@ -15,14 +15,18 @@ use super::utf8::Utf8;
 pub struct FrameReader {
     from: Sender,
     bounds: Bounds,
-    /// The start of a header or control frame, where it was cut; it owns memory only then.
-    carry: Vec<u8>,
+    /// The start of a header or control frame, where it was cut; boxed, for it rarely is.
+    carry: Option<Box<Carry>>,
     /// The data frame being read.
     frame: Option<Open>,
     /// The message being read.
     message: Option<Message>,
     utf8: Utf8,
 }
+
+/// The start of a header or control frame.
+#[derive(Debug)]
+struct Carry(Vec<u8>);
 
 /// Bounds of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +178,7 @@ impl FrameReader {
         Self {
             from,
             bounds,
-            carry: Vec::new(),
+            carry: None,
             frame: None,
             message: None,
             utf8: Utf8::default(),
@@ -183,7 +187,7 @@ impl FrameReader {
 
     /// Whether a message has begun and is not complete.
     pub fn amid_message(&self) -> bool {
-        self.message.is_some() || self.frame.is_some() || !self.carry.is_empty()
+        self.message.is_some() || self.frame.is_some() || self.carry.is_some()
     }
 
     /// Takes what comes next off the front of `bytes`. After [`Event::More`] `bytes` is empty.
@@ -194,8 +198,8 @@ impl FrameReader {
             }
             return self.payload(frame, false, 0, Vec::new(), bytes);
         }
-        if !self.carry.is_empty() {
-            return self.carried_header(bytes);
+        if let Some(carry) = self.carry.take() {
+            return self.carried_header(carry, bytes);
         }
         match frame::parse(bytes, self.from)? {
             Some(header) if header.opcode.is_control() => {
@@ -237,33 +241,36 @@ impl FrameReader {
     }
 
     /// Goes on with a header, or a whole control frame, of which an earlier read had the start.
-    fn carried_header<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Event<'a>, Fault> {
+    fn carried_header<'a>(&mut self, mut carry: Box<Carry>, bytes: &mut &'a [u8]) -> Result<Event<'a>, Fault> {
         loop {
-            let parsed = frame::parse(&self.carry, self.from)?;
+            let start = &mut carry.0;
+            let parsed = frame::parse(start, self.from)?;
             let wanted = match parsed {
                 Some(header) if header.opcode.is_control() => header.total() as usize,
                 Some(header) => header.size(),
-                None => self.carry.len() + 1,
+                None => start.len() + 1,
             };
-            if let Some(header) = parsed.filter(|_| self.carry.len() >= wanted) {
+            if let Some(header) = parsed.filter(|_| start.len() >= wanted) {
                 // a header is complete, and so is the frame if it is a control frame
-                let carried = std::mem::take(&mut self.carry);
                 if header.opcode.is_control() {
-                    return Ok(control(&header, &carried));
+                    return Ok(control(&header, start));
                 }
                 let starts = self.begin(&header)?;
-                return self.payload(Open::new(&header), starts, 0, carried, bytes);
+                return self.payload(Open::new(&header), starts, 0, carry.0, bytes);
             }
             let Some((first, rest)) = bytes.split_first() else {
+                self.carry = Some(carry);
                 return Ok(Event::More);
             };
-            self.carry.push(*first);
+            start.push(*first);
             *bytes = rest;
         }
     }
 
     fn carry_all<'a>(&mut self, bytes: &mut &'a [u8]) -> Event<'a> {
-        self.carry.extend_from_slice(bytes);
+        if !bytes.is_empty() {
+            self.carry = Some(Box::new(Carry(bytes.to_vec())));
+        }
         *bytes = &[];
         Event::More
     }

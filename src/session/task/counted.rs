@@ -13,10 +13,9 @@ use crate::metrics::{self, Attach, Close, Detach, Discarded, Metrics, Overflow, 
 use crate::session::replaying::Replaying;
 use crate::session::timeline::{Left, What};
 
-/// What of a session's state the metrics have.
-#[derive(Debug)]
+/// What of a session's traffic the metrics have.
+#[derive(Debug, Default)]
 pub(super) struct Counted {
-    stage: Stage,
     /// Up to where messages of the server were counted.
     mark: Mark,
     /// Messages and bytes that went to the server since.
@@ -31,17 +30,6 @@ pub(super) struct Asked {
 }
 
 impl Counted {
-    /// A session that is new.
-    pub(super) fn new(metrics: &Metrics) -> Self {
-        let stage = Stage::Opening;
-        metrics.sessions.of(stage).inc();
-        Self {
-            stage,
-            mark: Mark::default(),
-            to_agent: (0, 0),
-        }
-    }
-
     /// So many bytes of a message went to the server.
     pub(super) fn forwarded(&mut self, bytes: usize) {
         let (messages, all) = self.to_agent;
@@ -125,10 +113,10 @@ impl SessionTask {
     pub(super) fn count(&mut self) {
         let stage = self.stage();
         let metrics = self.membership.metrics();
-        if stage != self.counted.stage {
-            metrics.sessions.of(self.counted.stage).dec();
+        if stage != self.counted_stage {
+            metrics.sessions.of(self.counted_stage).dec();
             metrics.sessions.of(stage).inc();
-            self.counted.stage = stage;
+            self.counted_stage = stage;
         }
         let mark = self.core.log().boundary();
         let before = std::mem::replace(&mut self.counted.mark, mark);
@@ -163,7 +151,7 @@ impl SessionTask {
     pub(super) fn count_out(&mut self) {
         self.count();
         let metrics = self.membership.metrics();
-        metrics.sessions.of(self.counted.stage).dec();
+        metrics.sessions.of(self.counted_stage).dec();
         if let Some(told) = &mut self.told {
             told.asked.changed(metrics, Asked::default());
         }

@@ -46,6 +46,7 @@ use crate::core::cause::Parting;
 use crate::core::close::{self, Close};
 use crate::core::proofs::Proofs;
 use crate::core::session::{Admission, Newcomer, Session};
+use crate::metrics::Stage;
 use crate::transport::socket::Socket;
 
 /// How often one poll goes round before it lets other sessions run.
@@ -78,9 +79,11 @@ pub(super) struct SessionTask {
     timer: Option<Pin<Box<Sleep>>>,
     // boxed, for sessions without a profile have nothing of it
     told: Option<Box<Told>>,
-    /// What happened lately.
-    timeline: Timeline,
+    /// What happened lately; boxed, for with it the task would be of the allocator's next size.
+    timeline: Box<Timeline>,
     counted: Counted,
+    /// How it stands as the metrics have it.
+    counted_stage: Stage,
     /// Since when it is over, or its upstream connection, and why.
     why: Option<Box<(Instant, String)>>,
     over: bool,
@@ -120,7 +123,8 @@ impl SessionTask {
         now: Instant,
     ) -> Self {
         let upstream = Box::new(Upstream::new(socket, bounds(&route)));
-        let counted = Counted::new(membership.metrics());
+        let counted_stage = Stage::Opening;
+        membership.metrics().sessions.of(counted_stage).inc();
         let mut task = Self {
             core,
             route,
@@ -130,8 +134,9 @@ impl SessionTask {
             browser: None,
             timer: None,
             told: None,
-            timeline: Timeline::new(now),
-            counted,
+            timeline: Box::new(Timeline::new(now)),
+            counted: Counted::default(),
+            counted_stage,
             why: None,
             over: false,
         };
