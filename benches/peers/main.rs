@@ -20,7 +20,7 @@ use load::runs::{self, Figures, Target};
 
 mod proxies;
 
-use proxies::{NAMES, command};
+use proxies::command;
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -60,6 +60,9 @@ enum Part {
         seconds: f64,
     },
 }
+
+/// What is measured; `direct` is the agent server itself.
+const NAMES: [&str; 4] = ["sessmux", "nginx", "haproxy", "direct"];
 
 /// Runs, and whether all is on one processor.
 const RUNS: [(&str, bool); 10] = [

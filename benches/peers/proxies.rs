@@ -4,9 +4,6 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// All of them; `direct` is the agent server itself.
-pub(crate) const NAMES: [&str; 4] = ["sessmux", "nginx", "haproxy", "direct"];
-
 /// What starts this one, between `listen` and `server`; files that it needs are made in `work`.
 pub(crate) fn command(
     name: &str,

@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,8 @@ use crate::shutdown::Shutdown;
 use crate::systemd;
 use crate::transport::tls::Tls;
 
+/// Connections that are accepted in a row, of many that come at once, before sessions get their turn.
+const IN_A_ROW: usize = 4;
 /// How long accepting rests after an error, which is mostly a lack of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How long sessions and connections may take to end once sessmux stops.
@@ -145,9 +148,17 @@ impl Server {
 
     /// Accepts without end.
     async fn accept(&self, ending: &CancellationToken) {
+        let mut accepted = 0_usize;
         loop {
             match self.listener.accept().await {
-                Ok((stream, address)) => self.admit(stream, address, ending),
+                Ok((stream, address)) => {
+                    self.admit(stream, address, ending);
+                    accepted = accepted.wrapping_add(1);
+                    if accepted.is_multiple_of(IN_A_ROW) {
+                        // behind whoever has something to do by then
+                        yield_now().await;
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(cause = %error, "cannot accept");
                     sleep(ACCEPT_REST).await;
