@@ -17,35 +17,31 @@ type Attacking = Pin<Box<dyn Future<Output = ()>>>;
 pub(super) struct Attack {
     pub(super) name: &'static str,
     pub(super) run: fn(SocketAddr) -> Attacking,
-    /// It means the same to a proxy that knows no sessions and no origins.
-    pub(super) common: bool,
 }
+
+/// The origin of pages that may not come in.
+pub(super) const FOREIGN: &str = "https://evil.example";
 
 pub(super) const ATTACKS: [Attack; 5] = [
     Attack {
         name: "slowloris",
         run: |proxy| Box::pin(slowloris(proxy)),
-        common: true,
     },
     Attack {
         name: "connection flood",
         run: |proxy| Box::pin(connections(proxy)),
-        common: true,
     },
     Attack {
         name: "attach storm",
         run: |proxy| Box::pin(attaches(proxy)),
-        common: false,
     },
     Attack {
         name: "fragment flood",
         run: |proxy| Box::pin(fragments(proxy)),
-        common: false,
     },
     Attack {
         name: "origin refused",
         run: |proxy| Box::pin(origins(proxy)),
-        common: false,
     },
 ];
 
@@ -78,9 +74,10 @@ async fn connections(proxy: SocketAddr) {
     }
 }
 
-/// 1,000 attaches a second to one session that is not there: each is dialled for, or waits.
+/// 1,000 attaches a second to one session, whose pages stay a while. To a proxy that knows no sessions each is an upgrade
+/// like any other.
 async fn attaches(proxy: SocketAddr) {
-    let request = upgrade(proxy, "/ws?session=beside-not", "");
+    let request = upgrade(proxy, "/ws?session=stormed", "");
     let mut held = VecDeque::new();
     let mut pace = interval(Duration::from_millis(10));
     loop {
@@ -97,13 +94,12 @@ async fn attaches(proxy: SocketAddr) {
     }
 }
 
-/// 1,000 pieces of one message every 10 ms.
+/// 1,000 pieces of one message every 10 ms, and again once it was cut off.
 async fn fragments(proxy: SocketAddr) {
     let pieces = frame(0, b"b", true).repeat(1000);
     let mut pace = interval(Duration::from_millis(10));
     loop {
-        let mut raw = Raw::connect(proxy).await;
-        raw.write(upgrade(proxy, "/ws?session=pieces", "").as_bytes()).await;
+        let mut raw = Raw::upgraded(proxy, "/ws?session=pieces", "").await;
         raw.frame(0x01, b"a").await;
         loop {
             pace.tick().await;
@@ -114,18 +110,34 @@ async fn fragments(proxy: SocketAddr) {
     }
 }
 
-/// 1,000 requests a second from a foreign origin.
+/// 1,000 requests a second from a foreign origin. A proxy that knows no origins has the agent server refuse them.
 async fn origins(proxy: SocketAddr) {
-    let request = upgrade(proxy, "/ws?session=beside", "Origin: https://evil.example\r\n");
-    let mut raw = TcpStream::connect(proxy).await.unwrap();
+    let request = upgrade(proxy, "/ws?session=beside", &format!("Origin: {FOREIGN}\r\n"));
     let mut pace = interval(Duration::from_millis(10));
-    let mut answers = vec![0; 64 << 10];
+    let mut raw = TcpStream::connect(proxy).await.unwrap();
     loop {
         pace.tick().await;
         for _ in 0..10 {
-            if raw.write_all(request.as_bytes()).await.is_err() || raw.read(&mut answers).await.unwrap_or(0) == 0 {
+            // whoever refuses may end the connection with that
+            if !refused(&mut raw, &request).await {
                 raw = TcpStream::connect(proxy).await.unwrap();
+                assert!(refused(&mut raw, &request).await);
             }
         }
+    }
+}
+
+/// Whether this request was answered, which is by a refusal, on this connection.
+async fn refused(raw: &mut TcpStream, request: &str) -> bool {
+    let mut answer = [0; 4096];
+    if raw.write_all(request.as_bytes()).await.is_err() {
+        return false;
+    }
+    match raw.read(&mut answer).await {
+        Ok(some @ 1..) => {
+            assert!(answer[..some].starts_with(b"HTTP/1.1 403 "));
+            true
+        }
+        _ => false,
     }
 }

@@ -1,10 +1,10 @@
 //! What attacks cost a well-behaved session beside them: round trips of one message, calm and amid each attack.
 //!
 //! Prints a table: medians and 99th percentiles in µs, each the median of several turns of calm and attack, and the ratio
-//! of the latter; where an attack means the same to nginx and haproxy, and these are installed, theirs from the same run.
-//! Attackers have a thread of their own and share two cores with everything else here, and so does the kernel's work for
-//! them: `straight` tells what of it is nobody's doing, by a page without a proxy beside attackers of a listener that only
-//! accepts and answers.
+//! of the latter; beside nginx and haproxy too, where they are installed. Attackers have a thread of their own, and so has
+//! the agent server that they reach; they share two cores with everything else here, and so does the kernel's work for
+//! them. `straight` tells what of it is nobody's doing: without a proxy, a page and a thread of its own beside attackers
+//! and the server that they attack.
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
@@ -13,6 +13,7 @@ mod load;
 #[path = "../peers/proxies.rs"]
 mod proxies;
 
+mod agent;
 mod attacks;
 
 use std::net::SocketAddr;
@@ -23,16 +24,19 @@ use std::time::{Duration, Instant};
 use attacks::{ATTACKS, Attack};
 use common::raw::{Pair, Raw, RawAgent};
 use load::process::{Process, free_address};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::{interval, sleep};
+use tokio::time::sleep;
 
 /// How often each attack is measured, and for how long.
 const ROUNDS: usize = 5;
 const TIME: Duration = Duration::from_secs(2);
 /// How long an attack takes to begin, and what it leaves to go.
 const SETTLE: Duration = Duration::from_millis(500);
+
+/// Between a page's round trips.
+const LONGEST_WAIT: Duration = Duration::from_millis(10);
+/// Its multiples, without their whole parts, are spread evenly.
+const GOLDEN: f64 = 0.618_033_988_749_895;
 
 /// A page, its server, and what is attacked beside them.
 struct Beside {
@@ -60,11 +64,7 @@ fn main() {
         "attack", "beside", "calm p50", "amid p50", "calm p99", "amid p99", "ratio"
     );
     for attack in ATTACKS {
-        let mut measured: Vec<_> = all
-            .iter_mut()
-            .filter(|beside| attack.common || matches!(beside.name, "sessmux" | "straight"))
-            .map(|beside| (beside, Vec::new()))
-            .collect();
+        let mut measured: Vec<_> = all.iter_mut().map(|beside| (beside, Vec::new())).collect();
         // in turn, so that what else the machine does meets all
         for _ in 0..ROUNDS {
             for (beside, rounds) in &mut measured {
@@ -123,40 +123,13 @@ async fn start(name: &'static str, work: &Path) -> Beside {
     let mut server = agent.accept().await;
     server.switch("").await;
     page.switched().await;
+    let attacked = proxy.as_ref().map_or(agent.address, |proxy| proxy.address);
+    agent::serve(agent.into_listener());
     Beside {
         name,
-        attacked: proxy.as_ref().map_or_else(only_answers, |proxy| proxy.address),
+        attacked,
         pair: Pair { page, server },
         _proxy: proxy,
-    }
-}
-
-/// A listener in a thread of its own that refuses every request and does nothing else.
-fn only_answers() -> SocketAddr {
-    let (told, address) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            told.send(listener.local_addr().unwrap()).unwrap();
-            loop {
-                let Ok((stream, _)) = listener.accept().await else {
-                    continue;
-                };
-                tokio::spawn(refuse(stream));
-            }
-        });
-    });
-    address.recv().unwrap()
-}
-
-async fn refuse(mut stream: TcpStream) {
-    let mut read = vec![0; 4096];
-    while let Ok(some @ 1..) = stream.read(&mut read).await {
-        let refused = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
-        if read[..some].ends_with(b"\r\n\r\n") && stream.write_all(refused).await.is_err() {
-            return;
-        }
     }
 }
 
@@ -189,10 +162,11 @@ fn amid(runtime: &Runtime, attack: &Attack, beside: &mut Beside) -> Times {
 /// Median and 99th percentile of round trips, page to server and back, 200 a second.
 async fn round_trips(pair: &mut Pair) -> Times {
     let mut times = Vec::new();
-    let mut pace = interval(Duration::from_millis(5));
-    let end = Instant::now() + TIME;
+    let (end, mut part) = (Instant::now() + TIME, 0.0);
     while Instant::now() < end {
-        pace.tick().await;
+        // waits of all lengths by turns, none in step with attackers; nothing else is this thread's
+        part = (part + GOLDEN) % 1.0;
+        std::thread::sleep(LONGEST_WAIT.mul_f64(part));
         let begin = Instant::now();
         pair.works().await;
         times.push(begin.elapsed().as_micros());

@@ -316,6 +316,11 @@ impl RawAgent {
         Raw::new(stream, false)
     }
 
+    /// Its listener, for whoever serves it from now on.
+    pub fn into_listener(self) -> std::net::TcpListener {
+        self.listener.into_std().unwrap()
+    }
+
     /// Whether a connection waits to be accepted.
     pub fn is_dialed(&self) -> bool {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
