@@ -72,6 +72,17 @@ struct Slab {
     position: u64,
 }
 
+/// Complete messages of one frame each, one behind the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run<'a> {
+    /// As they came over the wire.
+    pub bytes: &'a [u8],
+    /// How many they are.
+    pub messages: u64,
+    /// Length of the last, in bytes.
+    pub last: usize,
+}
+
 impl Slab {
     fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
@@ -207,6 +218,30 @@ impl Log {
             self.tail += now.len() as u64;
             bytes = later;
         }
+    }
+
+    /// How many bytes [`Self::push_run`] takes; none amid a message.
+    pub fn run_room(&self) -> usize {
+        let slab = self.slabs.back().filter(|slab| slab.end() == self.boundary.offset);
+        slab.map_or(0, |slab| slab.bytes.capacity() - slab.bytes.len())
+    }
+
+    /// Appends complete messages, which [`Self::run_room`] is enough for: what pushing and committing each does, at the
+    /// cost of one.
+    pub fn push_run(&mut self, run: Run<'_>) {
+        debug_assert!(run.bytes.len() <= self.run_room());
+        let Some(slab) = self.slabs.back_mut() else {
+            return;
+        };
+        // it has a `first`: a message begins at its end, if none did before
+        slab.bytes.extend_from_slice(run.bytes);
+        self.tail += run.bytes.len() as u64;
+        self.end = self.tail;
+        self.newest = self.end - run.last as u64;
+        self.boundary = Mark {
+            offset: self.end,
+            position: self.boundary.position + run.messages,
+        };
     }
 
     /// The frames received are complete: readers may have them. With `fin` their message is complete too, and gets

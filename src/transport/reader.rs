@@ -7,6 +7,7 @@ use std::cell::RefCell;
 
 use crate::core::close;
 use crate::core::frame::{self, Header, MAX_CONTROL, Malformed, Opcode, Sender};
+use crate::core::log::Run;
 
 use super::utf8::Utf8;
 
@@ -219,6 +220,39 @@ impl FrameReader {
             }
             None => Ok(self.carry_all(bytes)),
         }
+    }
+
+    /// Takes the whole unmasked messages of one frame each that stand at the front of `bytes`, as long as `room` is enough
+    /// for them all. What is anything else, a fault as well, is left to [`Self::next`].
+    pub fn run<'a>(&mut self, bytes: &mut &'a [u8], room: usize) -> Option<Run<'a>> {
+        if self.amid_message() {
+            return None;
+        }
+        let most = room.min(bytes.len());
+        let (mut end, mut messages, mut last) = (0, 0, 0);
+        while let Some(total) = self.whole_length(&bytes[end..most]) {
+            (end, messages, last) = (end + total, messages + 1, total);
+        }
+        let (run, later) = bytes.split_at(end);
+        *bytes = later;
+        (messages > 0).then_some(Run {
+            bytes: run,
+            messages,
+            last,
+        })
+    }
+
+    /// Length of the whole message of one frame that is at the front of `bytes`, if nothing else is.
+    fn whole_length(&self, bytes: &[u8]) -> Option<usize> {
+        let header = frame::parse(bytes, self.from).ok()??;
+        if header.opcode.is_control() || !header.fin || header.mask.is_some() || header.total() > bytes.len() as u64 {
+            return None;
+        }
+        self.check(&Message::new(&header).ok()?).ok()?;
+        let total = header.total() as usize;
+        let text = header.opcode == Opcode::Text;
+        let valid = !text || simdutf8::basic::from_utf8(&bytes[header.size()..total]).is_ok();
+        valid.then_some(total)
     }
 
     /// Takes a message of one frame that is all there, as most are: nothing of it is to be remembered.

@@ -198,6 +198,8 @@ proptest! {
 #[derive(Debug, Clone)]
 enum Step {
     Push(Vec<usize>),
+    /// Messages of one frame each, those that fit in one go.
+    Run(Vec<usize>),
     /// The one so many messages back goes.
     Remove(usize),
     /// The reader takes at most so many bytes, of so many slices.
@@ -211,6 +213,7 @@ fn step() -> impl Strategy<Value = Step> {
     let size = || prop_oneof![6 => 0..200usize, 1 => 0..40_000usize];
     prop_oneof![
         6 => prop::collection::vec(size(), 1..4).prop_map(Step::Push),
+        3 => prop::collection::vec(size(), 1..6).prop_map(Step::Run),
         5 => (0..12usize).prop_map(Step::Remove),
         4 => (prop_oneof![1..50usize, 1..2000usize, 1..100_000usize], 1..4usize).prop_map(|(most, slices)| Step::Read(most, slices)),
         2 => Just(Step::Evict),
@@ -242,6 +245,28 @@ proptest! {
                     let wire = message(&sizes, all.len() as u8);
                     all.push(Known { start: log.end(), wire: wire.concat(), gone: false });
                     push(&mut log, &wire);
+                }
+                Step::Run(sizes) => {
+                    let mut run = Vec::new();
+                    let (mut messages, mut last) = (0, 0);
+                    for size in sizes {
+                        let wire = frame(size, true, all.len() as u8);
+                        all.push(Known { start: log.end() + run.len() as u64, wire: wire.clone(), gone: false });
+                        if run.len() + wire.len() <= log.run_room() {
+                            run.extend_from_slice(&wire);
+                            (messages, last) = (messages + 1, wire.len());
+                        } else {
+                            if messages > 0 {
+                                log.push_run(Run { bytes: &std::mem::take(&mut run), messages, last });
+                                messages = 0;
+                            }
+                            push(&mut log, &[wire]);
+                        }
+                    }
+                    if messages > 0 {
+                        log.push_run(Run { bytes: &run, messages, last });
+                    }
+                    prop_assert_eq!((log.newest, log.end()), (all[all.len() - 1].start, log.tail()));
                 }
                 Step::Remove(back) => {
                     let Some(index) = all.len().checked_sub(1 + back) else { continue };
@@ -316,6 +341,20 @@ fn nothing_is_allocated_before_the_first_message() {
     log.abandon_message();
     log.shrink();
     assert_eq!((log.allocated(), log.room(0), log.evict(None)), (0, usize::MAX, 0));
+}
+
+#[test]
+fn a_run_needs_a_message_boundary_and_a_slab_with_room() {
+    let mut log = Log::new(WIDE);
+    assert_eq!(log.run_room(), 0, "no slab yet");
+    log.push(&frame(10, false, 1));
+    assert_eq!(log.run_room(), 0, "amid a message");
+    log.commit(false);
+    log.push(&frame(10, true, 1));
+    log.commit(true);
+    assert_eq!(log.run_room(), SLAB.0 - 2 * 12);
+    log.push(&frame(10, true, 1)[..5]);
+    assert_eq!(log.run_room(), 0, "amid a frame");
 }
 
 #[test]

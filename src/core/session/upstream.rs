@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Session;
 use crate::core::Overflow;
 use crate::core::close::Close;
+use crate::core::log::Run;
 
 /// Once a page has made upstream wait, it has to make room for so many bytes in its time: one that takes a few at a
 /// time would keep upstream's pings unread without end.
@@ -73,14 +74,31 @@ impl Session {
 
     /// Appends bytes of the data frame being received, as they came over the wire.
     pub fn receive(&mut self, bytes: &[u8]) {
+        self.progress(bytes.len());
+        self.log.push(bytes);
+    }
+
+    /// How many bytes [`Self::receive_run`] takes now, if any.
+    pub fn run_room(&self) -> usize {
+        // nothing waits for a message's end but amid a message
+        self.log.run_room()
+    }
+
+    /// Appends complete messages that [`Self::run_room`] is enough for, as if each was [received](Self::received).
+    pub fn receive_run(&mut self, run: Run<'_>) {
+        self.progress(run.bytes.len());
+        self.log.push_run(run);
+    }
+
+    /// The page has made room for so many bytes.
+    fn progress(&mut self, bytes: usize) {
         if let Some(attached) = &mut self.attached {
-            let taken = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let taken = u32::try_from(bytes).unwrap_or(u32::MAX);
             attached.owed = attached.owed.saturating_sub(taken);
             if attached.owed == 0 {
                 attached.deadlines.stall = None;
             }
         }
-        self.log.push(bytes);
     }
 
     /// The frames received are complete; with `fin` their message is. Once all that was read is in the log, that is to be

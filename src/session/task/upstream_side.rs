@@ -66,7 +66,13 @@ impl SessionTask {
         let looks = profile.wants(Side::Server);
         // pages get none in parts that may yet be dropped, or that another message has to wait for
         let whole = looks || profile.speaks_to_pages();
+        // nothing looks at each message
+        let runs = !looks && self.membership.tape.is_none();
         while let Some(upstream) = &mut self.upstream {
+            let room = if runs { self.core.run_room() } else { 0 };
+            if let Some(run) = upstream.reader.run(&mut bytes, room) {
+                self.core.receive_run(run);
+            }
             match upstream.reader.next(&mut bytes) {
                 Ok(Event::More) => return,
                 Ok(Event::Data(piece)) => {

@@ -74,7 +74,58 @@ fn stream() -> impl Strategy<Value = (Vec<u8>, Seen, Option<[u8; 4]>)> {
     })
 }
 
+/// As [`read`], but what may be taken in runs of at most `room` bytes is.
+fn read_in_runs(reader: &mut FrameReader, mut bytes: &[u8], room: usize, seen: &mut Seen) -> Result<usize, Fault> {
+    let mut whole = 0;
+    while !bytes.is_empty() {
+        if let Some(run) = reader.run(&mut bytes, room) {
+            assert!(run.messages > 0 && run.bytes.len() <= room);
+            let mut other = Seen::default();
+            read(&mut FrameReader::new(reader.from, reader.bounds), run.bytes, &mut other).unwrap();
+            assert_eq!((&other.wire[..], other.starts as u64), (run.bytes, run.messages));
+            let (_, last) = run.bytes.split_at(run.bytes.len() - run.last);
+            let header = frame::parse(last, reader.from).unwrap().unwrap();
+            assert_eq!(header.total(), run.last as u64);
+            seen.wire.extend(other.wire);
+            seen.starts += other.starts;
+            seen.messages.extend(other.messages);
+            whole += run.bytes.len();
+        }
+        // one event, as the relay does
+        match reader.next(&mut bytes)? {
+            Event::More => {}
+            Event::Control(opcode, payload) => seen.controls.push((opcode as u8, payload.to_vec())),
+            Event::Data(piece) => {
+                seen.wire.extend_from_slice(&piece.carried);
+                seen.wire.extend_from_slice(piece.raw);
+                seen.starts += usize::from(piece.starts_message);
+                if piece.ends_message {
+                    seen.messages.push(piece.text);
+                }
+            }
+        }
+    }
+    Ok(whole)
+}
+
 proptest! {
+    #[test]
+    fn runs_do_not_matter(
+        (bytes, expected, mask) in stream(), cuts in proptest::collection::vec(1..900usize, 1..60), room in 0..1000usize
+    ) {
+        let from = if mask.is_some() { Sender::Client } else { Sender::Server };
+        let mut reader = FrameReader::new(from, up_to(1 << 20));
+        let (mut seen, mut rest, mut cuts) = (Seen::default(), &bytes[..], cuts.into_iter().cycle());
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(cuts.next().unwrap().min(rest.len()));
+            let whole = read_in_runs(&mut reader, now, room, &mut seen).unwrap();
+            prop_assert!(mask.is_none() || whole == 0, "masked text is not looked at in runs");
+            rest = later;
+        }
+        prop_assert!(!reader.amid_message());
+        prop_assert_eq!(seen, expected);
+    }
+
     #[test]
     fn pieces_do_not_matter((bytes, expected, mask) in stream(), cuts in proptest::collection::vec(1..40usize, 1..60)) {
         let from = if mask.is_some() { Sender::Client } else { Sender::Server };
@@ -141,6 +192,47 @@ fn faults_and_their_codes() {
     assert_eq!(fault(&[(0x83, b"")]).code(), 1002);
     assert_eq!(Fault::NotUtf8.code(), 1007);
     assert_eq!(Fault::TooBig(1).code(), 1009);
+}
+
+#[test]
+fn a_run_ends_before_what_is_no_whole_message() {
+    let mut good = Vec::new();
+    raw_frame(&mut good, 0x81, "ä".as_bytes(), None);
+    raw_frame(&mut good, 0x82, b"\xff", None);
+    let all = Run {
+        bytes: &good,
+        messages: 2,
+        last: 3,
+    };
+    let cases: [(u8, &[u8], Option<Fault>); 5] = [
+        (0x81, b"\xff", Some(Fault::NotUtf8)),
+        (0x82, &[0; 101], Some(Fault::TooBig(100))),
+        (0x80, b"", Some(Fault::Fragments)),
+        (0x89, b"ping", None),
+        (0x01, b"part", None),
+    ];
+    for (first, payload, fault) in cases {
+        let mut reader = FrameReader::new(Sender::Server, up_to(100));
+        let mut bytes = good.clone();
+        raw_frame(&mut bytes, first, payload, None);
+        let mut rest = &bytes[..];
+        assert_eq!(reader.run(&mut rest, usize::MAX), Some(all), "{first:#x}");
+        assert_eq!(rest.len(), bytes.len() - good.len());
+        assert_eq!(reader.next(&mut rest).err(), fault, "{first:#x}");
+        // none of the next message, once one has begun
+        let mut more = &good[..];
+        assert_eq!(reader.run(&mut more, usize::MAX).is_some(), first != 0x01, "{first:#x}");
+    }
+    let mut reader = FrameReader::new(Sender::Server, up_to(100));
+    let mut rest = &good[..];
+    assert_eq!(
+        reader.run(&mut rest, good.len() - 1).map(|run| run.messages),
+        Some(1),
+        "no room"
+    );
+    assert_eq!(reader.run(&mut rest, 0), None);
+    assert_eq!(reader.run(&mut &rest[..2], 100), None, "not all there");
+    assert_eq!(reader.run(&mut rest, 3).map(|run| run.last), Some(3));
 }
 
 #[test]

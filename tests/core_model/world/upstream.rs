@@ -4,6 +4,7 @@ use sessmux::core::Overflow;
 use sessmux::core::cause::Parting;
 use sessmux::core::close::{self, Close};
 use sessmux::core::frame::{self, Opcode};
+use sessmux::core::log::Run;
 use sessmux::core::session::{Received, UpstreamEnd};
 
 use super::super::page::Frame;
@@ -31,21 +32,18 @@ impl World {
 
     pub(super) fn read(&mut self, most: usize) {
         let mut left = most.min(self.budget());
-        while let Some((wire, fin)) = self.pipe.front()
+        self.read_run(&mut left);
+        while let Some((wire, _)) = self.pipe.front()
             && left > 0
             && !self.over
         {
             let until = wire.len().min(self.read + left);
             self.core.receive(&wire[self.read..until]);
-            if let Some((_, owed)) = &mut self.stalled {
-                *owed = owed.saturating_sub(until - self.read);
-            }
-            self.stalled = self.stalled.filter(|(_, owed)| *owed > 0);
+            let whole = until == wire.len();
+            self.page_makes_room(until - self.read);
             left -= until - self.read;
             self.read = until;
-            if until == wire.len() {
-                let (wire, fin) = (wire.clone(), *fin);
-                self.pipe.pop_front();
+            if whole && let Some((wire, fin)) = self.pipe.pop_front() {
                 self.read = 0;
                 self.received(wire, fin);
             }
@@ -57,7 +55,41 @@ impl World {
         }
     }
 
-    fn received(&mut self, wire: Vec<u8>, fin: bool) {
+    /// Takes whole messages of one frame each in one go, where that may be.
+    fn read_run(&mut self, left: &mut usize) {
+        if self.read > 0 || self.over || self.core.awaits_hello_answer() {
+            return;
+        }
+        let (mut run, mut messages, mut last) = (Vec::new(), 0, 0);
+        let room = self.core.run_room().min(*left);
+        while let Some((wire, _)) = self.pipe.front().filter(|(wire, fin)| *fin && wire[0] & 0x0f != 0)
+            && run.len() + wire.len() <= room
+        {
+            let (wire, fin) = self.pipe.pop_front().unwrap();
+            run.extend_from_slice(&wire);
+            (messages, last) = (messages + 1, wire.len());
+            self.note(wire, fin);
+            self.complete += 1;
+        }
+        if messages > 0 {
+            *left -= run.len();
+            self.page_makes_room(run.len());
+            self.core.receive_run(Run {
+                bytes: &run,
+                messages,
+                last,
+            });
+        }
+    }
+
+    fn page_makes_room(&mut self, bytes: usize) {
+        if let Some((_, owed)) = &mut self.stalled {
+            *owed = owed.saturating_sub(bytes);
+        }
+        self.stalled = self.stalled.filter(|(_, owed)| *owed > 0);
+    }
+
+    fn note(&mut self, wire: Vec<u8>, fin: bool) {
         let end = self.frames.last().map_or(0, |frame| frame.end) + wire.len() as u64;
         let position = self.complete + 1;
         self.frames.push(Frame {
@@ -66,6 +98,11 @@ impl World {
             end,
             fin,
         });
+    }
+
+    fn received(&mut self, wire: Vec<u8>, fin: bool) {
+        let position = self.complete + 1;
+        self.note(wire, fin);
         if fin && self.core.awaits_hello_answer() {
             self.core.hello_answered();
             self.after_hello = position;
