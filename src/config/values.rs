@@ -10,6 +10,8 @@ use super::{Foreign, Overflow, ReplayMode};
 
 /// The largest payload of a control frame, in bytes (RFC 6455 section 5.5): less is no limit for messages.
 const MAX_MESSAGE_MIN: usize = 125;
+/// Sizes of messages are kept in 32 bits.
+const MAX_MESSAGE_MAX: usize = u32::MAX as usize;
 /// Below this a log holds next to nothing.
 const LOG_BYTES_MIN: usize = 4096;
 
@@ -50,7 +52,11 @@ pub(super) fn blip(text: &str) -> Result<bool, String> {
 }
 
 pub(super) fn max_message(text: &str) -> Result<usize, String> {
-    at_least(MAX_MESSAGE_MIN, size(text)?)
+    let bytes = at_least(MAX_MESSAGE_MIN, size(text)?)?;
+    if bytes > MAX_MESSAGE_MAX {
+        return Err(format!("is above {MAX_MESSAGE_MAX} bytes"));
+    }
+    Ok(bytes)
 }
 
 pub(super) fn log_bytes(text: &str) -> Result<usize, String> {

@@ -37,8 +37,6 @@ pub struct Bounds {
 #[derive(Debug, Clone)]
 pub struct Log {
     bounds: Bounds,
-    /// A further bound by bytes, while all sessions together hold too much.
-    cap: usize,
     slabs: VecDeque<Slab>,
     /// Start of the oldest retained message.
     base: Mark,
@@ -102,7 +100,6 @@ impl Log {
     pub fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
-            cap: usize::MAX,
             slabs: VecDeque::new(),
             base: Mark::default(),
             newest: 0,
@@ -181,24 +178,24 @@ impl Log {
         self.allocated() + self.pinned
     }
 
-    /// Bounds the log by `bytes` too, from its next eviction on.
-    pub fn set_cap(&mut self, bytes: usize) {
-        self.cap = bytes;
+    /// Another bound by bytes, from its next eviction on.
+    pub fn set_bytes(&mut self, bytes: usize) {
+        self.bounds.bytes = bytes;
     }
 
     /// Evicts as [`Self::evict`] does, but until no more than `bytes` are left.
     pub fn evict_to(&mut self, bytes: usize, cursor: Option<u64>) -> u64 {
-        let cap = self.cap;
-        self.cap = bytes.min(cap);
+        let bound = self.bounds.bytes;
+        self.bounds.bytes = bytes.min(bound);
         let evicted = self.evict(cursor);
-        self.cap = cap;
+        self.bounds.bytes = bound;
         self.spare = None;
         evicted
     }
 
     /// The bound by bytes, less what is pinned; half of it is the log's in any case.
     fn bytes(&self) -> usize {
-        let bytes = self.bounds.bytes.min(self.cap);
+        let bytes = self.bounds.bytes;
         bytes - self.pinned.min(bytes / 2)
     }
 

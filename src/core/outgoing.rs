@@ -3,6 +3,7 @@
 //! The log is the queue: backlog, replay and live messages are all the bytes between the cursor and the log's end.
 
 use std::io::IoSlice;
+use std::num::NonZeroU64;
 
 use super::log::{Log, Mark};
 
@@ -33,8 +34,8 @@ pub struct Outgoing {
     control_sent: usize,
     /// The frame boundary, at or after the cursor, at which `control` is due.
     control_at: u64,
-    /// The message boundary at which the owner adds something.
-    stop: Option<u64>,
+    /// The message boundary at which the owner adds something; never the log's start.
+    stop: Option<NonZeroU64>,
     /// Whole messages of sessmux's own, which wait for a message boundary without control frames.
     own: Vec<u8>,
 }
@@ -56,7 +57,7 @@ impl Outgoing {
     }
 
     /// As [`Self::new`], but stops at this message boundary, where [`Self::add`] is to be called.
-    pub fn stopping(head: Vec<u8>, start: Mark, stop: Option<u64>) -> Self {
+    pub fn stopping(head: Vec<u8>, start: Mark, stop: Option<NonZeroU64>) -> Self {
         Self {
             stop,
             ..Self::new(head, start)
@@ -65,7 +66,7 @@ impl Outgoing {
 
     /// Whether it stands where it stops.
     pub fn is_stopped(&self) -> bool {
-        self.stop.is_some_and(|stop| self.cursor >= stop)
+        self.stop.is_some_and(|stop| self.cursor >= stop.get())
     }
 
     /// Sends these whole messages, and goes on.
@@ -160,7 +161,7 @@ impl Outgoing {
     /// What to write next, at most as many slices as `out` takes, which are at least two; returns how many.
     pub fn slices<'a>(&'a self, log: &'a Log, out: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
-        let mut limit = log.end().min(self.stop.unwrap_or(u64::MAX));
+        let mut limit = log.end().min(self.stop.map_or(u64::MAX, NonZeroU64::get));
         if self.head_sent < self.head.len() {
             out[0] = IoSlice::new(&self.head[self.head_sent..]);
             count = 1;
@@ -173,7 +174,7 @@ impl Outgoing {
         count += log.slices(self.cursor, self.control_at.min(limit), &mut out[count..last]);
         let reached: usize = out[..count].iter().map(|slice| slice.len()).sum();
         // what acknowledges the messages before the stop must follow what is added there
-        let stopped = self.stop.is_some_and(|stop| stop <= self.control_at);
+        let stopped = self.stop.is_some_and(|stop| stop.get() <= self.control_at);
         if !stopped
             && reached as u64 == (self.head.len() - self.head_sent) as u64 + log.distance(self.cursor, self.control_at)
         {

@@ -97,7 +97,7 @@ async fn until<T>(
                     return Err(Close::new(close::TRY_LATER, "over a limit: try again later"));
                 }
             }
-            if seen > bounds.bytes.saturating_add(frame::MAX_HEADER) {
+            if seen > bounds.bytes as usize + frame::MAX_HEADER {
                 return Err(Close::new(close::TOO_BIG, "too much before the hello"));
             }
             if attach.socket.read_buf(&mut attach.unread).await.map_err(gone)? == 0 {

@@ -38,8 +38,10 @@ pub(super) fn policy(route: &Route, key: &Key) -> Policy {
 /// The bounds of this route's messages.
 pub fn bounds(route: &Route) -> reader::Bounds {
     reader::Bounds {
-        bytes: route.max_message,
-        fragments: route.max_fragments,
+        // which may be no more
+        bytes: u32::try_from(route.max_message).unwrap_or(u32::MAX),
+        // and of more frames than that a message would be too large
+        fragments: u32::try_from(route.max_fragments).unwrap_or(u32::MAX),
     }
 }
 

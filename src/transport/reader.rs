@@ -33,9 +33,9 @@ struct Carry(Vec<u8>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// In bytes; the headers of its continuation frames count.
-    pub bytes: usize,
+    pub bytes: u32,
     /// In frames.
-    pub fragments: usize,
+    pub fragments: u32,
 }
 
 /// A message that is being read.
@@ -151,10 +151,10 @@ pub enum Fault {
     NotUtf8,
     /// Close code 1009.
     #[error("message larger than max_message = {0}")]
-    TooBig(usize),
+    TooBig(u32),
     /// Close code 1009.
     #[error("message in more pieces than max_fragments = {0}")]
-    TooMany(usize),
+    TooMany(u32),
 }
 
 impl Fault {
@@ -323,10 +323,10 @@ impl FrameReader {
     }
 
     fn check(&self, message: &Message) -> Result<(), Fault> {
-        if message.bytes > self.bounds.bytes as u64 {
+        if message.bytes > u64::from(self.bounds.bytes) {
             return Err(Fault::TooBig(self.bounds.bytes));
         }
-        if message.fragments as usize > self.bounds.fragments {
+        if message.fragments > self.bounds.fragments {
             return Err(Fault::TooMany(self.bounds.fragments));
         }
         Ok(())

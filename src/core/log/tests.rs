@@ -111,7 +111,7 @@ proptest! {
         let cursor = Some(wire(&messages[..read]).len() as u64);
         let mut log = holding(WIDE, &messages);
         let evicted = if cap {
-            log.set_cap(bytes);
+            log.set_bytes(bytes);
             log.evict(cursor)
         } else {
             log.evict_to(bytes, cursor)
@@ -122,7 +122,7 @@ proptest! {
         let more = read.min(messages.len() - 1) as u64 > evicted;
         prop_assert!(!more || slabs(&log) <= bytes, "{} held", slabs(&log));
         // its own bound holds again
-        log.set_cap(usize::MAX);
+        log.set_bytes(usize::MAX);
         push(&mut log, &messages[0]);
         prop_assert_eq!(log.evict(None), 0);
     }

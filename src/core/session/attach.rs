@@ -1,5 +1,6 @@
 //! Pages come and go: the one step in which an attach takes effect, and what a detach leaves behind.
 
+use std::num::NonZeroU64;
 use std::time::Instant;
 
 use super::Session;
@@ -22,7 +23,7 @@ pub(super) struct Attached {
     /// Offset at which its replay began.
     pub(super) from: u64,
     /// Offset at which it was sent open prompts from before that.
-    prompted: Option<u64>,
+    prompted: Option<NonZeroU64>,
     pub(super) deadlines: Deadlines,
     /// Bytes that upstream has yet to be read before the pause that the page has made is over.
     pub(super) owed: u32,
@@ -44,7 +45,7 @@ impl Attached {
     /// Whether it was to be sent open prompts out of position, and has acknowledged nothing behind them.
     fn owes_prompts(&self) -> bool {
         let acknowledged = self.acks.acknowledged().offset;
-        self.prompted.is_some_and(|at| acknowledged <= at)
+        self.prompted.is_some_and(|at| acknowledged <= at.get())
     }
 
     /// Whether a ping that is queued now is soon on its way.
@@ -156,8 +157,8 @@ impl Session {
         }
         let mode = cause.map_or(ReplayMode::All, |cause| self.policy.mode(cause));
         let (from, lost) = self.replay_from(mode, last.as_ref());
-        let resume = last.as_ref().map_or(self.after_hello, |last| last.resume);
-        let resumes = self.log.base().position <= resume.position.max(self.after_hello.position);
+        let resume = last.as_ref().map_or(self.after_hello(), |last| last.resume);
+        let resumes = self.log.base().position <= resume.position.max(self.after_hello().position);
         if cause == Some(Cause::Blip) && !resumes {
             let last = self.past.as_mut().and_then(|past| past.last.as_mut());
             match (&mut self.attached, last) {
@@ -194,7 +195,7 @@ impl Session {
         // on a blip only what was perhaps not received
         let owed = cause != Some(Cause::Blip) || last.as_ref().is_some_and(|last| last.owed_prompts);
         let before = owed && self.end.is_none() && self.open_prompts().any(|prompt| prompt.mark.offset < from.offset);
-        let prompted = before.then(|| self.log.boundary().offset);
+        let prompted = NonZeroU64::new(self.log.boundary().offset).filter(|_| before);
         self.attached = Some(Box::new(Attached {
             since: page.since,
             acks: Acks::new(from, now),
@@ -228,7 +229,7 @@ impl Session {
 
     /// Where a replay of this mode starts, and how many messages before that are lost to it.
     fn replay_from(&self, mode: ReplayMode, last: Option<&Detached>) -> (Mark, u64) {
-        let (base, after_hello) = (self.log.base(), self.after_hello);
+        let (base, after_hello) = (self.log.base(), self.after_hello());
         let later = |one: Mark, other: Mark| if one.offset > other.offset { one } else { other };
         let oldest = later(base, after_hello);
         let wanted = match mode {

@@ -27,6 +27,8 @@ pub(super) struct Record {
     pub(super) answer_at: usize,
     /// How many messages between hello and answer were evicted before that came.
     pub(super) missing: u64,
+    /// Behind it: the oldest message that a refresh may be sent.
+    behind: Mark,
 }
 
 /// What becomes of a hello.
@@ -70,6 +72,14 @@ impl Session {
         }
     }
 
+    /// The oldest message that a refresh may be sent: behind the hello record.
+    pub(super) fn after_hello(&self) -> Mark {
+        match &self.hello {
+            Hello::Stands(Some(record)) | Hello::Sent(record) | Hello::Refused(record) => record.behind,
+            Hello::Stands(None) | Hello::Wanted => Mark::default(),
+        }
+    }
+
     /// The page said hello.
     pub fn hello(&mut self) -> HelloFate {
         match &self.hello {
@@ -92,7 +102,7 @@ impl Session {
             self.log.copy(oldest.offset, challenged, &mut record.challenge);
         }
         self.log.pin(record.challenge.len());
-        self.after_hello = before;
+        record.behind = before;
         self.hello = if self.policy.hello_answer {
             Hello::Sent(record)
         } else {
@@ -105,8 +115,9 @@ impl Session {
     /// call it before [`Self::received`] with `fin`. Up to here nothing is shown to later pages.
     pub fn hello_refused(&mut self) {
         if let Hello::Sent(record) | Hello::Refused(record) = &mut self.hello {
-            self.hello = Hello::Refused(std::mem::take(record));
-            self.after_hello = self.behind_message();
+            let mut record = std::mem::take(record);
+            record.behind = self.behind_message();
+            self.hello = Hello::Refused(record);
         }
     }
 
@@ -124,8 +135,8 @@ impl Session {
     pub fn hello_answered(&mut self) {
         if let Hello::Sent(record) | Hello::Refused(record) = &mut self.hello {
             let base = self.log.base();
-            let from = self.after_hello.offset.max(base.offset);
-            record.missing = base.position.saturating_sub(self.after_hello.position);
+            let from = record.behind.offset.max(base.offset);
+            record.missing = base.position.saturating_sub(record.behind.position);
             // what one page alone was answered is not for later ones, and prompts they are shown while those are open
             let kept = self.kept.iter();
             let own = kept.flat_map(|kept| {
@@ -145,8 +156,8 @@ impl Session {
             self.log
                 .copy(self.log.boundary().offset, self.log.tail(), &mut record.answer);
             self.log.pin(record.answer.len());
-            let record = std::mem::take(record);
-            self.after_hello = self.behind_message();
+            let mut record = std::mem::take(record);
+            record.behind = self.behind_message();
             self.hello = Hello::Stands(Some(record));
         }
     }

@@ -17,6 +17,10 @@ const MAX_KINDS: usize = 64;
 pub(super) struct Kept {
     pub(super) prompts: Prompts,
     pub(super) requests: Requests,
+    /// A turn has begun and not ended.
+    pub(super) running: bool,
+    /// A turn runs or a prompt is open.
+    pub(super) open: bool,
     /// Where the newest turn starts.
     pub(super) turn: Option<Mark>,
     /// Offset before which the server spoke before any hello was said.

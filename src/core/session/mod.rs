@@ -39,12 +39,6 @@ pub struct Session {
     log: Log,
     epoch: u64,
     hello: Hello,
-    /// The oldest message that a refresh may be sent: behind the hello record.
-    after_hello: Mark,
-    /// A turn has begun and not ended.
-    running: bool,
-    /// A turn runs or a prompt is open.
-    open: bool,
     // boxed, for it goes when the page does, and most sessions have none of the others yet
     attached: Option<Box<Attached>>,
     past: Option<Box<Past>>,
@@ -109,9 +103,6 @@ impl Session {
             epoch: 0,
             attached: None,
             hello,
-            after_hello: Mark::default(),
-            running: false,
-            open: false,
             past: None,
             kept: None,
             end: None,

@@ -30,13 +30,13 @@ impl Session {
     /// From here on the log is bounded by `bytes` too, if that is less than its own bound, and what is over goes as if it
     /// were full.
     pub fn bound_log(&mut self, bytes: usize) -> Received {
-        self.log.set_cap(bytes);
+        self.log.set_bytes(bytes.min(self.policy.log.bytes));
         self.fit_log()
     }
 
     /// The log has its own bound again, and no other.
     pub fn unbound_log(&mut self) {
-        self.log.set_cap(usize::MAX);
+        self.log.set_bytes(self.policy.log.bytes);
     }
 
     /// Whether a page that has yet to take it keeps the log above `bytes`.

@@ -35,11 +35,11 @@ impl Session {
         let acknowledged = match (&self.attached, self.last()) {
             (Some(attached), _) => attached.acks.acknowledged(),
             (None, Some(last)) => last.resume,
-            (None, None) => self.after_hello,
+            (None, None) => self.after_hello(),
         };
         Report {
             epoch: self.epoch,
-            running: self.running,
+            running: self.is_running(),
             oldest: self.log.base().position + 1,
             newest: self.log.boundary().position,
             acknowledged: acknowledged.position,

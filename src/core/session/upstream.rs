@@ -180,8 +180,9 @@ impl Session {
             return false;
         }
         // nobody waits for an answer any more
-        self.running = false;
-        self.open = false;
+        if let Some(kept) = &mut self.kept {
+            (kept.running, kept.open) = (false, false);
+        }
         let soon = now + self.policy.grace;
         self.grace = self.grace.map(|at| at.min(soon));
         let whole = self.log.boundary().offset;
@@ -225,7 +226,7 @@ impl Session {
 
     /// Whether a turn runs.
     pub fn is_running(&self) -> bool {
-        self.running
+        self.kept.as_ref().is_some_and(|kept| kept.running)
     }
 
     /// The turn is over, and nobody is waited for any more.
@@ -235,14 +236,17 @@ impl Session {
     }
 
     fn set_running(&mut self, now: Instant, running: bool) {
-        self.running = running;
+        if let Some(kept) = &mut self.kept {
+            kept.running = running;
+        }
         self.regrace(now);
     }
 
     /// Something has begun or ended that a person is waited for: whoever is away has anew another time to come back.
     pub(super) fn regrace(&mut self, now: Instant) {
-        let open = self.end.is_none() && (self.running || self.is_asking());
-        let changes = std::mem::replace(&mut self.open, open) != open;
+        let open = self.end.is_none() && (self.is_running() || self.is_asking());
+        let kept = self.kept.as_mut();
+        let changes = kept.is_some_and(|kept| std::mem::replace(&mut kept.open, open) != open);
         if changes && self.epoch > 0 && self.attached.is_none() {
             self.grace = Some(now + self.grace());
         }
@@ -250,7 +254,7 @@ impl Session {
 
     /// How long nobody may be attached.
     pub(super) fn grace(&self) -> std::time::Duration {
-        if self.open {
+        if self.kept.as_ref().is_some_and(|kept| kept.open) {
             self.policy.grace_open
         } else {
             self.policy.grace

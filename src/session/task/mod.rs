@@ -79,8 +79,8 @@ pub(super) struct SessionTask {
     timer: Option<Pin<Box<Sleep>>>,
     // boxed, for sessions without a profile have nothing of it
     told: Option<Box<Told>>,
-    /// What happened lately; boxed, for with it the task would be of the allocator's next size.
-    timeline: Box<Timeline>,
+    /// What happened lately.
+    timeline: Timeline,
     counted: Counted,
     /// How it stands as the metrics have it.
     counted_stage: Stage,
@@ -134,7 +134,7 @@ impl SessionTask {
             browser: None,
             timer: None,
             told: None,
-            timeline: Box::new(Timeline::new(now)),
+            timeline: Timeline::new(now),
             counted: Counted::default(),
             counted_stage,
             why: None,

@@ -166,7 +166,7 @@ proptest! {
     }
 }
 
-fn up_to(bytes: usize) -> Bounds {
+fn up_to(bytes: u32) -> Bounds {
     Bounds { bytes, fragments: 4 }
 }
 

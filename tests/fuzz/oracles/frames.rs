@@ -27,7 +27,7 @@ pub fn check(data: &[u8]) {
     let [flags, cut, bytes @ ..] = data else { return };
     let from = if flags & 1 == 0 { Sender::Client } else { Sender::Server };
     let bounds = Bounds {
-        bytes: usize::from(flags >> 1) * 16,
+        bytes: u32::from(flags >> 1) * 16,
         fragments: 6,
     };
 
