@@ -330,11 +330,32 @@ impl Log {
     /// Gives unused memory back; for a session that nobody is attached to.
     pub fn shrink(&mut self) {
         self.spare = None;
+        self.join();
         if let Some(slab) = self.slabs.back_mut() {
             self.allocated -= slab.bytes.capacity();
             slab.bytes.shrink_to_fit();
             self.allocated += slab.bytes.capacity();
         }
+        self.slabs.shrink_to_fit();
+    }
+
+    /// Makes one slab of all, where that is none too large to be dropped as a whole: each has a cost of its own, and the
+    /// oldest holds what was evicted.
+    fn join(&mut self) {
+        let retained = (self.tail - self.base.offset) as usize;
+        if self.slabs.len() < 2 || self.removed > 0 || retained > self.largest_slab() {
+            return;
+        }
+        let mut bytes = Vec::with_capacity(retained);
+        self.copy(self.base.offset, self.tail, &mut bytes);
+        self.allocated = bytes.capacity();
+        self.slabs.clear();
+        self.slabs.push_back(Slab {
+            start: self.base.offset,
+            bytes,
+            first: Some(0),
+            position: self.base.position,
+        });
     }
 
     /// The slices from `cursor` to `limit`, at most as many as `out` takes; returns how many.
@@ -377,10 +398,13 @@ impl Log {
         }
     }
 
+    /// A slab is dropped as a whole: of a small log it is a small part.
+    fn largest_slab(&self) -> usize {
+        (self.bounds.bytes / 8).next_power_of_two().clamp(SLAB.0, SLAB.1)
+    }
+
     fn grow(&mut self, wanted: usize) {
-        let (least, most) = SLAB;
-        // a slab is dropped as a whole: of a small log it is a small part
-        let most = (self.bounds.bytes / 8).next_power_of_two().clamp(least, most);
+        let (least, most) = (SLAB.0, self.largest_slab());
         let retained = (self.tail - self.base.offset) as usize;
         // a message that is much of the log has one of its own; others share those of few sizes, for a spare one to fit
         let shared = retained / 8;
