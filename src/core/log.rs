@@ -12,8 +12,9 @@ mod walk;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// Smallest and largest slab, in bytes.
-const SLAB: (usize, usize) = (256, 64 * 1024);
+/// Smallest and largest slab, in bytes. A stream is read into the largest, and whoever is read wakes up for each read: a
+/// quarter of it costs a saturated stream of 16 KiB messages a fifth of its throughput (benches/peers).
+const SLAB: (usize, usize) = (256, 256 * 1024);
 
 /// A point between two messages: every message up to `position` lies before `offset`, every later one after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -227,11 +228,39 @@ impl Log {
     /// cost of one.
     pub fn push_run(&mut self, run: Run<'_>) {
         debug_assert!(run.bytes.len() <= self.run_room());
-        let Some(slab) = self.slabs.back_mut() else {
-            return;
-        };
-        // it has a `first`: a message begins at its end, if none did before
-        slab.bytes.extend_from_slice(run.bytes);
+        if let Some(slab) = self.slabs.back_mut() {
+            slab.bytes.extend_from_slice(run.bytes);
+            self.adopt_run(run);
+        }
+    }
+
+    /// Lends the memory at the log's end, its free capacity behind what it has, for bytes to be read straight into it; `None`
+    /// while slabs are too small to be worth that. Until it is [given back](Self::give_back) nothing but
+    /// [`Self::adopt`], [`Self::adopt_run`] and [`Self::commit`] may be called.
+    pub fn lend(&mut self) -> Option<Vec<u8>> {
+        let (_, largest) = SLAB;
+        if self.share() < largest {
+            return None;
+        }
+        let full = |slab: &Slab| slab.bytes.len() == slab.bytes.capacity();
+        if self
+            .slabs
+            .back()
+            .is_none_or(|slab| slab.end() < self.tail || full(slab))
+        {
+            self.grow(largest);
+        }
+        self.slabs.back_mut().map(|slab| std::mem::take(&mut slab.bytes))
+    }
+
+    /// So many more bytes of the memory lent are of the frame being received.
+    pub fn adopt(&mut self, bytes: usize) {
+        self.tail += bytes as u64;
+    }
+
+    /// What follows in the memory lent are these complete messages.
+    pub fn adopt_run(&mut self, run: Run<'_>) {
+        // the slab has a `first`: a message begins at its end, if none did before
         self.tail += run.bytes.len() as u64;
         self.end = self.tail;
         self.newest = self.end - run.last as u64;
@@ -239,6 +268,14 @@ impl Log {
             offset: self.end,
             position: self.boundary.position + run.messages,
         };
+    }
+
+    /// Takes back what was lent, and forgets what it has beyond what was adopted.
+    pub fn give_back(&mut self, mut memory: Vec<u8>) {
+        if let Some(slab) = self.slabs.back_mut() {
+            memory.truncate((self.tail - slab.start) as usize);
+            slab.bytes = memory;
+        }
     }
 
     /// The frames received are complete: readers may have them. With `fin` their message is complete too, and gets
@@ -403,13 +440,17 @@ impl Log {
         (self.bounds.bytes / 8).next_power_of_two().clamp(SLAB.0, SLAB.1)
     }
 
+    /// The size of a further slab, an eighth of what is held, in bytes.
+    fn share(&self) -> usize {
+        let share = (self.tail - self.base.offset) as usize / 8;
+        // of few sizes, for a spare one to fit
+        let share = share.next_multiple_of(share.next_power_of_two().max(16) / 16);
+        share.clamp(SLAB.0, self.largest_slab())
+    }
+
     fn grow(&mut self, wanted: usize) {
-        let (least, most) = (SLAB.0, self.largest_slab());
-        let retained = (self.tail - self.base.offset) as usize;
-        // a message that is much of the log has one of its own; others share those of few sizes, for a spare one to fit
-        let shared = retained / 8;
-        let shared = shared.next_multiple_of(shared.next_power_of_two().max(16) / 16);
-        let size = wanted.max(shared).clamp(least, most);
+        // a message that is much of the log has one of its own
+        let size = wanted.clamp(self.share(), self.largest_slab());
         let bytes = match self.spare.take() {
             Some(spare) if spare.len() == size => {
                 let mut spare = spare.into_vec();

@@ -16,6 +16,10 @@ const MAX_OWN_WAITING: usize = 64 * 1024;
 /// Most bytes of the log in the write that starts with the head: the page waits for it, and a larger one takes longer.
 const FIRST_BATCH: u64 = 16 * 1024;
 
+/// Most bytes of the log in any write: a page that takes a long replay as fast as it comes keeps its thread from other sessions
+/// for no more than some writes of that.
+const BATCH: u64 = 256 * 1024;
+
 /// A page that has more than this to be sent, in bytes, is behind.
 const BEHIND: u64 = 64 * 1024;
 
@@ -161,7 +165,9 @@ impl Outgoing {
     /// What to write next, at most as many slices as `out` takes, which are at least two; returns how many.
     pub fn slices<'a>(&'a self, log: &'a Log, out: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
-        let mut limit = log.end().min(self.stop.map_or(u64::MAX, NonZeroU64::get));
+        // what it stands before may be a hole
+        let mut limit = log.end().min(log.advance(self.cursor, BATCH));
+        limit = limit.min(self.stop.map_or(u64::MAX, NonZeroU64::get));
         if self.head_sent < self.head.len() {
             out[0] = IoSlice::new(&self.head[self.head_sent..]);
             count = 1;

@@ -83,7 +83,7 @@ impl Page {
 
     /// Reads once into `buffer`; `None` when there is nothing yet.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        match self.socket.poll_frames(cx, buffer) {
+        match self.socket.poll_frames(cx, &mut &mut *buffer) {
             Poll::Pending => None,
             Poll::Ready(read) => Some(read),
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::BufMut;
 use tokio::io::AsyncWrite;
 
 use crate::core::close::Close;
@@ -106,8 +107,8 @@ impl Upstream {
         Ok(moved)
     }
 
-    /// Reads once into `buffer`; `None` when there is nothing to read yet.
-    pub(super) fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+    /// Reads once into `buffer`, which has room; `None` when there is nothing to read yet.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>, buffer: &mut impl BufMut) -> Option<io::Result<usize>> {
         match self.socket.poll_frames(cx, buffer) {
             Poll::Pending => None,
             Poll::Ready(read) => Some(read),

@@ -191,6 +191,11 @@ impl FrameReader {
         self.message.is_some() || self.frame.is_some() || self.carry.is_some()
     }
 
+    /// Whether the last bytes were the start of a header or control frame, which it keeps until the rest comes.
+    pub fn is_cut(&self) -> bool {
+        self.carry.is_some()
+    }
+
     /// Takes what comes next off the front of `bytes`. After [`Event::More`] `bytes` is empty.
     pub fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Event<'a>, Fault> {
         if let Some(frame) = self.frame {
@@ -253,6 +258,20 @@ impl FrameReader {
         let text = header.opcode == Opcode::Text;
         let valid = !text || simdutf8::basic::from_utf8(&bytes[header.size()..total]).is_ok();
         valid.then_some(total)
+    }
+
+    /// Takes a piece of a data frame off the front of `bytes`, if that is what comes next; its header is in the piece, if it
+    /// begins with one. Anything else, a fault of the header as well, is left to [`Self::next`].
+    pub fn piece<'a>(&mut self, bytes: &mut &'a [u8]) -> Option<Result<Piece<'a>, Fault>> {
+        let is_data = |bytes| matches!(frame::parse(bytes, self.from), Ok(Some(header)) if !header.opcode.is_control());
+        if bytes.is_empty() || self.carry.is_some() || (self.frame.is_none() && !is_data(bytes)) {
+            return None;
+        }
+        match self.next(bytes) {
+            Ok(Event::Data(piece)) => Some(Ok(piece)),
+            Ok(_) => None,
+            Err(fault) => Some(Err(fault)),
+        }
     }
 
     /// Takes a message of one frame that is all there, as most are: nothing of it is to be remembered.

@@ -4,9 +4,11 @@ use std::io::{self, IoSlice, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::BufMut;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_util::io::poll_read_buf;
 
 use super::tls::TlsStream;
 
@@ -64,15 +66,12 @@ impl AsyncWrite for Socket {
 }
 
 impl Socket {
-    /// Reads frames once into `buffer`; 0 bytes are the end.
+    /// Reads frames once into `buffer`, which has room; 0 bytes are the end.
     ///
     /// Frames and close frames tell themselves whether they are whole, so an end that TLS did not announce is an end
     /// like any other; HTTP, which may have an answer end with its connection, is told it as the error that it is.
-    pub fn poll_frames(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        Pin::new(&mut *self)
-            .poll_read(cx, &mut buffer)
-            .map(|read| self.or_end(read.map(|()| buffer.filled().len())))
+    pub fn poll_frames(&mut self, cx: &mut Context<'_>, buffer: &mut impl BufMut) -> Poll<io::Result<usize>> {
+        poll_read_buf(Pin::new(&mut *self), cx, buffer).map(|read| self.or_end(read))
     }
 
     /// As [`Self::poll_frames`], but asks the system itself, whether or not the runtime knows of what came.

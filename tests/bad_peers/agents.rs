@@ -58,15 +58,30 @@ fn upstream_offences() -> Vec<(&'static str, Vec<u8>, u16, &'static str)> {
 
 #[tokio::test]
 async fn an_upstreams_offence_ends_its_session_and_no_other() {
+    offend(false).await;
+}
+
+#[tokio::test]
+async fn so_does_an_offence_behind_much_that_was_said() {
+    offend(true).await;
+}
+
+async fn offend(behind_much: bool) {
     let agent = RawAgent::start().await;
-    let proxy = keyed(&agent).await;
+    let mut it = route(agent.address, vec![KeySource::QueryParam("session".into())]);
+    it.log_bytes = 8 << 20;
+    let proxy = Proxy::start(it).await;
     let mut beside = agent.session(&proxy, "/ws?session=beside").await;
     for (number, (what, bytes, code, cause)) in upstream_offences().into_iter().enumerate() {
         let log = Log::capture();
         let target = format!("/ws?session={number}");
-        let Pair { mut page, mut server } = agent.session(&proxy, &target).await;
-        server.send("before").await;
-        server.write(&bytes).await;
+        let mut pair = agent.session(&proxy, &target).await;
+        if behind_much {
+            pair.fill().await;
+        }
+        let Pair { mut page, mut server } = pair;
+        // in one write, most often read in one
+        server.write(&[frame(0x81, b"before", false), bytes].concat()).await;
         assert_eq!(page.text().await, "before", "{what}");
         assert_eq!(page.closed().await.0, 1011, "{what}");
         assert_eq!(server.closed().await.0, code, "{what}");

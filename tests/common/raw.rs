@@ -344,6 +344,15 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// Says so much that a log of 8 MiB is read into from then on (`Log::lend`).
+    pub async fn fill(&mut self) {
+        let text = "x".repeat(600_000);
+        for _ in 0..5 {
+            let (_, got) = tokio::join!(self.server.send(&text), self.page.text());
+            assert!(got == text);
+        }
+    }
+
     /// Messages go both ways.
     pub async fn works(&mut self) {
         self.page.send("there?").await;

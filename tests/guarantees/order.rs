@@ -3,7 +3,7 @@
 use sessmux::config::Overflow;
 
 use crate::common::capture::Log;
-use crate::common::raw::{Got, Pair, Raw, RawAgent};
+use crate::common::raw::{Got, Pair, Raw, RawAgent, frame};
 use crate::common::{Agent, Proxy};
 use crate::{by_session, keyed};
 
@@ -76,6 +76,65 @@ async fn g4_input_is_forwarded_during_replay() {
     page.send("amid").await;
     assert_eq!(server.text().await, "amid");
     assert_eq!(page.text().await.len(), big.len());
+}
+
+#[tokio::test]
+async fn g4_what_is_read_into_the_log_is_whole_however_it_is_cut() {
+    let agent = RawAgent::start().await;
+    let mut it = by_session(agent.address);
+    it.log_bytes = 8 << 20;
+    let proxy = Proxy::start(it).await;
+    let mut pair = agent.session(&proxy, "/ws?session=a").await;
+    pair.fill().await;
+    let Pair { mut page, mut server } = pair;
+    // text and binary messages in up to three frames, of all forms of length, with pings between and amid them
+    let (mut wire, mut expected) = (Vec::new(), Vec::new());
+    for number in 0..600_usize {
+        let size = [3, 130, 800, 70_000][if number % 97 == 0 { 3 } else { number % 3 }];
+        let frames = 1 + number % 3;
+        for index in 0..frames {
+            let opcode = if index > 0 { 0 } else { 1 + (number % 2) as u8 };
+            let first = opcode | if index + 1 == frames { 0x80 } else { 0 };
+            // of characters of two bytes, which cuts split
+            let payload = "\u{e9}".repeat(size);
+            wire.extend(frame(first, payload.as_bytes(), false));
+            expected.push(Got::Frame(first, false, payload.into_bytes()));
+            if number % 50 == 0 {
+                wire.extend(frame(0x89, format!("{number} {index}").as_bytes(), false));
+            }
+        }
+    }
+    let agent_side = async {
+        let mut sizes = [1, 7, 900, 3, 65_536, 20_000, 2, 130_000].into_iter().cycle();
+        let mut rest = &wire[..];
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(sizes.next().unwrap().min(rest.len()));
+            server.write(now).await;
+            rest = later;
+        }
+        for number in (0..600).step_by(50) {
+            for index in 0..1 + number % 3 {
+                let pong = Got::Frame(0x8a, true, format!("{number} {index}").into_bytes());
+                assert_eq!(server.next().await, pong);
+            }
+        }
+    };
+    let page_side = async {
+        for frame in &expected {
+            assert!(page.next_but_pings().await == *frame);
+        }
+    };
+    tokio::join!(agent_side, page_side);
+    // and so is its replay
+    page.cut();
+    let mut page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    for _ in 0..5 {
+        assert_eq!(page.text().await.len(), 600_000);
+    }
+    for frame in &expected {
+        assert!(page.next_but_pings().await == *frame);
+    }
+    Pair { page, server }.works().await;
 }
 
 // ---- G5: no silent loss

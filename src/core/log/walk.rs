@@ -37,6 +37,10 @@ impl Log {
         } else {
             from
         };
+        // most of a long way need not be walked
+        if let Some(nearer) = self.first_before(cursor).filter(|nearer| nearer.offset > mark.offset) {
+            mark = nearer;
+        }
         let mut at = mark.offset;
         while at < cursor {
             if at == mark.offset {
@@ -56,6 +60,13 @@ impl Log {
             }
         }
         (at, mark)
+    }
+
+    /// The newest start of a slab's first message that is not beyond `cursor`.
+    fn first_before(&self, cursor: u64) -> Option<Mark> {
+        let slabs = self.slabs.partition_point(|slab| slab.start <= cursor);
+        let mut slabs = self.slabs.range(..slabs).rev();
+        slabs.find_map(|slab| slab.first().filter(|first| first.offset <= cursor))
     }
 
     /// The first message boundary at or after `cursor`, walked from `from`, which is one; `None` where the message that

@@ -90,6 +90,31 @@ impl Session {
         self.log.push_run(run);
     }
 
+    /// Lends the log's memory for what comes next to be read straight into it, [where that is worth it](crate::core::log::Log::lend).
+    /// Until it is [given back](Self::give_back) nothing but [`Self::adopt`], [`Self::adopt_run`] and [`Self::received`] may be
+    /// called.
+    pub fn lend(&mut self) -> Option<Vec<u8>> {
+        // an echo follows the message that ends
+        if self.has_echoes() { None } else { self.log.lend() }
+    }
+
+    /// So many more bytes of the memory lent are of the data frame being received.
+    pub fn adopt(&mut self, bytes: usize) {
+        self.progress(bytes);
+        self.log.adopt(bytes);
+    }
+
+    /// What follows in the memory lent are these complete messages, each [received](Self::received).
+    pub fn adopt_run(&mut self, run: Run<'_>) {
+        self.progress(run.bytes.len());
+        self.log.adopt_run(run);
+    }
+
+    /// Takes back what was lent, and forgets what it has beyond what was adopted.
+    pub fn give_back(&mut self, memory: Vec<u8>) {
+        self.log.give_back(memory);
+    }
+
     /// The page has made room for so many bytes.
     fn progress(&mut self, bytes: usize) {
         if let Some(attached) = &mut self.attached {

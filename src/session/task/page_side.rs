@@ -20,28 +20,16 @@ const READ: usize = 64 * 1024;
 /// Reads of a page that is replaced: 8 MiB, more than a socket holds, so that one that sends without end ends.
 const LAST_READS: usize = 128;
 
-/// Most that is written in one round, in bytes: a page that takes a long replay as fast as it comes keeps its thread from
-/// other sessions for no more than some rounds of that.
-const BATCH: usize = 256 * 1024;
-
-/// How many of the slices, at least the first, have at most so many bytes.
-fn within(bytes: usize, slices: &[IoSlice<'_>]) -> usize {
-    let mut sum = 0;
-    let over = slices.iter().position(|slice| {
-        sum += slice.len();
-        sum > bytes
-    });
-    over.map_or(slices.len(), |index| index.max(1))
-}
+/// When so much was written in one round, in bytes, others get their turn.
+const ENOUGH: usize = 256 * 1024;
 
 impl SessionTask {
     pub(super) fn flush_page(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let (mut moved, mut sent) = (false, 0);
-        while let Some(page) = self.page.as_mut().filter(|page| page.writable && sent < BATCH) {
+        while let Some(page) = self.page.as_mut().filter(|page| page.writable && sent < ENOUGH) {
             let (mut slices, mut count) = ([IoSlice::new(&[]); SLICES], 0);
             if self.core.has_to_send() {
                 count = self.core.slices(now, &mut slices);
-                count = within(BATCH - sent, &slices[..count]);
             }
             let written = if count == 0 {
                 page.socket.push(cx).err().map(Err)

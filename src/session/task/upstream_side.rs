@@ -1,7 +1,10 @@
 //! The upstream side of a session's task: reads what the agent server says, sends what pages said.
 
+use std::io;
 use std::task::{Context, Poll};
 use std::time::Instant;
+
+use bytes::BufMut;
 
 use super::SessionTask;
 use crate::core::close::{self, Close};
@@ -12,7 +15,7 @@ use crate::profile::Side;
 use crate::session::farewell::farewell;
 use crate::session::scratch;
 use crate::session::timeline::What;
-use crate::transport::reader::Event;
+use crate::transport::reader::{Event, Fault};
 
 impl SessionTask {
     pub(super) fn flush_upstream(&mut self, cx: &mut Context<'_>) -> bool {
@@ -29,29 +32,92 @@ impl SessionTask {
         }
     }
 
-    /// Reads once; returns whether something came, and `Pending` where the socket tells when it does.
+    /// Reads; returns whether something came, and `Pending` where the socket tells when it does.
     pub(super) fn read_upstream(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<bool> {
         let budget = self.core.read_budget(now);
         if budget == 0 || self.is_over() || self.upstream.is_none() {
             return Poll::Ready(false);
         }
+        let read = match self.lent() {
+            Some(memory) => self.read_into_log(cx, now, memory, budget),
+            None => self.read_into_scratch(cx, now, budget),
+        };
+        match read {
+            None => {
+                self.core.upstream_idle();
+                return Poll::Pending;
+            }
+            Some(Ok(0)) => self.upstream_ended(now, UpstreamEnd::Abrupt, "it ended without a close frame"),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => self.upstream_ended(now, UpstreamEnd::Abrupt, &format!("read failed: {error}")),
+        }
+        Poll::Ready(true)
+    }
+
+    fn read_into_scratch(&mut self, cx: &mut Context<'_>, now: Instant, budget: usize) -> Option<io::Result<usize>> {
         scratch::with(|buffer| {
             let limit = budget.min(buffer.len());
-            match self
-                .upstream
-                .as_mut()
-                .and_then(|upstream| upstream.read(cx, &mut buffer[..limit]))
-            {
-                None => {
-                    self.core.upstream_idle();
-                    return Poll::Pending;
-                }
-                Some(Ok(0)) => self.upstream_ended(now, UpstreamEnd::Abrupt, "it ended without a close frame"),
-                Some(Ok(read)) => self.upstream_bytes(&buffer[..read], now),
-                Some(Err(error)) => self.upstream_ended(now, UpstreamEnd::Abrupt, &format!("read failed: {error}")),
+            let read = self.upstream.as_mut()?.read(cx, &mut &mut buffer[..limit])?;
+            if let Ok(read) = read {
+                self.upstream_bytes(&buffer[..read], now);
             }
-            Poll::Ready(true)
+            Some(read)
         })
+    }
+
+    /// The log's own memory to read into, if nothing that comes is looked at or cut out elsewhere first.
+    fn lent(&mut self) -> Option<Vec<u8>> {
+        let upstream = self.upstream.as_ref()?;
+        let passes = !self.looks() && !upstream.reader.is_cut();
+        passes.then(|| self.core.lend()).flatten()
+    }
+
+    /// Reads into the log's memory, of which all but data frames is taken out again: a stream's bytes are not copied.
+    fn read_into_log(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        mut memory: Vec<u8>,
+        budget: usize,
+    ) -> Option<io::Result<usize>> {
+        let held = memory.len();
+        let room = budget.min(memory.capacity() - held);
+        let read = self.upstream.as_mut()?.read(cx, &mut (&mut memory).limit(room));
+        let mut rest = &memory[held..];
+        let adopted = self.adopt_frames(&mut rest);
+        let rest = rest.to_vec();
+        self.core.give_back(memory);
+        if let Err(fault) = adopted {
+            self.upstream_fault(now, fault.code(), &fault.to_string());
+        }
+        if read.is_some() {
+            self.upstream_bytes(&rest, now);
+        }
+        read
+    }
+
+    /// Takes data frames off the front of `bytes`, which are in the log already.
+    fn adopt_frames(&mut self, bytes: &mut &[u8]) -> Result<(), Fault> {
+        let whole = self.route.profile.speaks_to_pages();
+        while let Some(upstream) = &mut self.upstream {
+            if let Some(run) = upstream.reader.run(bytes, usize::MAX) {
+                self.core.adopt_run(run);
+            }
+            let Some(piece) = upstream.reader.piece(bytes) else {
+                break;
+            };
+            let piece = piece?;
+            self.core.adopt(piece.raw.len());
+            if piece.ends_message || (piece.ends_frame && !whole) {
+                self.core.received(piece.ends_message);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each message that comes is looked at.
+    fn looks(&self) -> bool {
+        self.route.profile.wants(Side::Server) || self.membership.tape.is_some()
     }
 
     pub(super) fn upstream_bytes(&mut self, bytes: &[u8], now: Instant) {
@@ -66,8 +132,7 @@ impl SessionTask {
         let looks = profile.wants(Side::Server);
         // pages get none in parts that may yet be dropped, or that another message has to wait for
         let whole = looks || profile.speaks_to_pages();
-        // nothing looks at each message
-        let runs = !looks && self.membership.tape.is_none();
+        let runs = !self.looks();
         while let Some(upstream) = &mut self.upstream {
             let room = if runs { self.core.run_room() } else { 0 };
             if let Some(run) = upstream.reader.run(&mut bytes, room) {
