@@ -367,32 +367,11 @@ impl Log {
     /// Gives unused memory back; for a session that nobody is attached to.
     pub fn shrink(&mut self) {
         self.spare = None;
-        self.join();
         if let Some(slab) = self.slabs.back_mut() {
             self.allocated -= slab.bytes.capacity();
             slab.bytes.shrink_to_fit();
             self.allocated += slab.bytes.capacity();
         }
-        self.slabs.shrink_to_fit();
-    }
-
-    /// Makes one slab of all, where that is none too large to be dropped as a whole: each has a cost of its own, and the
-    /// oldest holds what was evicted.
-    fn join(&mut self) {
-        let retained = (self.tail - self.base.offset) as usize;
-        if self.slabs.len() < 2 || self.removed > 0 || retained > self.largest_slab() {
-            return;
-        }
-        let mut bytes = Vec::with_capacity(retained);
-        self.copy(self.base.offset, self.tail, &mut bytes);
-        self.allocated = bytes.capacity();
-        self.slabs.clear();
-        self.slabs.push_back(Slab {
-            start: self.base.offset,
-            bytes,
-            first: Some(0),
-            position: self.base.position,
-        });
     }
 
     /// The slices from `cursor` to `limit`, at most as many as `out` takes; returns how many.

@@ -463,34 +463,6 @@ fn memory_returns_to_what_is_held() {
 }
 
 #[test]
-fn a_small_log_shrinks_to_one_slab() {
-    let mut log = Log::new(Bounds { messages: 9, ..WIDE });
-    for fill in 0..12 {
-        push(&mut log, &message(&[250], fill));
-    }
-    log.evict(None);
-    log.push(&frame(250, true, 12)[..100]);
-    let (base, tail) = (log.base(), log.tail());
-    let before = contents(&log, base.offset, tail);
-    assert!(log.slabs.len() > 2);
-    log.shrink();
-    assert_eq!((log.slabs.len(), log.slabs.capacity()), (1, 1));
-    assert_eq!(
-        (log.allocated() as u64, log.base(), log.tail()),
-        (tail - base.offset, base, tail)
-    );
-    assert_eq!(contents(&log, base.offset, tail), before);
-    // a log that one slab would be much of keeps its own
-    let mut log = Log::new(Bounds { bytes: 10_000, ..WIDE });
-    for fill in 0..30 {
-        push(&mut log, &message(&[250], fill));
-    }
-    let slabs = log.slabs.len();
-    log.shrink();
-    assert_eq!(log.slabs.len(), slabs);
-}
-
-#[test]
 fn a_reader_of_the_newest_message_never_blocks() {
     let two = [message(&[50], 0), message(&[60], 1)];
     let mut log = holding(Bounds { bytes: 300, ..WIDE }, &two);
