@@ -419,12 +419,11 @@ impl Log {
         (self.bounds.bytes / 8).next_power_of_two().clamp(SLAB.0, SLAB.1)
     }
 
-    /// The size of a further slab, an eighth of what is held, in bytes.
+    /// The size of a further slab, from a sixteenth to an eighth of what is held, in bytes: a full log's are of one size, for a
+    /// spare one to fit.
     fn share(&self) -> usize {
-        let share = (self.tail - self.base.offset) as usize / 8;
-        // of few sizes, for a spare one to fit
-        let share = share.next_multiple_of(share.next_power_of_two().max(16) / 16);
-        share.clamp(SLAB.0, self.largest_slab())
+        let share = (self.tail - self.base.offset) as usize / 16;
+        share.next_power_of_two().clamp(SLAB.0, self.largest_slab())
     }
 
     fn grow(&mut self, wanted: usize) {
