@@ -35,6 +35,7 @@ use counted::{Asked, Counted};
 use super::attach::Attach;
 use super::browser::Browser;
 use super::farewell::farewell;
+use super::key::SessionId;
 use super::mailbox::Mail;
 use super::page::Page;
 use super::policy::bounds;
@@ -42,7 +43,7 @@ use super::registry::Membership;
 use super::timeline::{Timeline, What};
 use super::upstream::Upstream;
 use crate::config::Route;
-use crate::core::cause::Parting;
+use crate::core::cause::{Cause, Parting};
 use crate::core::close::{self, Close};
 use crate::core::proofs::Proofs;
 use crate::core::session::{Admission, Newcomer, Session};
@@ -87,6 +88,26 @@ pub(super) struct SessionTask {
     /// Since when it is over, or its upstream connection, and why.
     why: Option<Box<(Instant, String)>>,
     over: bool,
+}
+
+/// A page that was attached: what there is to log of it, and what it sent behind its request.
+struct Came {
+    epoch: u64,
+    cause: Option<Cause>,
+    from: u64,
+    replay: u64,
+    gap: u64,
+    takeover: bool,
+    unread: Vec<u8>,
+}
+
+impl Came {
+    fn log(&self, session: &SessionId) {
+        tracing::info!(
+            %session, epoch = self.epoch, cause = self.cause.map(Cause::name), from = self.from, replay = self.replay,
+            gap = self.gap, takeover = self.takeover, "attach"
+        );
+    }
 }
 
 /// What messages have told by the rules of the profile, and who waits for what they will tell.
@@ -173,7 +194,14 @@ impl SessionTask {
     fn take_mail(&mut self, cx: &mut Context<'_>, now: Instant) {
         for mail in self.membership.mailbox.take(cx.waker()) {
             match mail {
-                Mail::Attach(attach) => self.attach(attach, now),
+                Mail::Attach(attach) => {
+                    if let Some(came) = self.attach(attach, now) {
+                        // the page waits for its 101, and not for the log's line
+                        self.write_page(cx, now);
+                        came.log(&self.membership.id);
+                        self.page_bytes(&came.unread, now);
+                    }
+                }
                 Mail::Challenge(asked) => self.challenge(asked),
                 Mail::Abandoned => {
                     if self.core.epoch() == 0 && self.core.ends_with_page() {
@@ -220,25 +248,30 @@ impl SessionTask {
         }
     }
 
-    fn attach(&mut self, attach: Box<Attach>, now: Instant) {
+    /// Attaches the page, or tells it that it may not be; returns one that was attached.
+    fn attach(&mut self, attach: Box<Attach>, now: Instant) -> Option<Came> {
         // it may have come for a name that the session had until the server chose another
         if self.over || attach.key.as_ref() != Some(&self.membership.key) {
-            return attach.give_back();
+            attach.give_back();
+            return None;
         }
         self.hear_out(now);
         if self.over {
-            return attach.give_back();
+            attach.give_back();
+            return None;
         }
         if let Some(proof) = &attach.proof
             && let Err(why) = self.told.get_or_insert_default().proofs.check(now, proof)
         {
             tracing::warn!(session = %self.membership.id, cause = why, "attach refused");
             self.note(now, What::Refused { code: close::REFUSED });
-            return attach.turn_away(self.membership.tracker(), &Close::new(close::REFUSED, why));
+            attach.turn_away(self.membership.tracker(), &Close::new(close::REFUSED, why));
+            return None;
         }
         if self.page.is_some() && !self.core.stands() {
             let waiting = &mut self.told.get_or_insert_default().waiting;
-            return waiting.push((now + ANSWER, attach));
+            waiting.push((now + ANSWER, attach));
+            return None;
         }
         let mut attach = attach;
         let newcomer = Newcomer {
@@ -253,10 +286,7 @@ impl SessionTask {
                 let older = self.page.take();
                 let replaying = self.count_replay(&it);
                 self.note_attach(now, &it, older.as_deref());
-                tracing::info!(
-                    session = %self.membership.id, epoch = it.epoch, cause = it.cause.map(|cause| cause.name()),
-                    from = it.from.position + 1, replay = it.replayed, gap = it.gap, takeover = older.is_some(), "attach"
-                );
+                let takeover = older.is_some();
                 if let (Some(older), Some(mut rest)) = (older, it.replaced) {
                     if !it.replaced_closed {
                         Close::new(close::REPLACED, "opened elsewhere").write(&mut rest, None);
@@ -279,7 +309,15 @@ impl SessionTask {
                 page.replaying = replaying;
                 page.hello_answered = it.cause.is_some();
                 self.page = Some(Box::new(page));
-                self.page_bytes(&unread, now);
+                Some(Came {
+                    epoch: it.epoch,
+                    cause: it.cause,
+                    from: it.from.position + 1,
+                    replay: it.replayed,
+                    gap: it.gap,
+                    takeover,
+                    unread,
+                })
             }
             Admission::Refused(head, close) => {
                 self.note(
@@ -291,6 +329,7 @@ impl SessionTask {
                 tracing::info!(session = %self.membership.id, code = close.code, reason = %close.reason, "attach refused");
                 attach.head = head;
                 attach.turn_away(self.membership.tracker(), &close);
+                None
             }
             Admission::OnPurpose(head, code) => {
                 attach.head = head;
@@ -302,6 +341,7 @@ impl SessionTask {
                     "its page closed it",
                 );
                 attach.give_back();
+                None
             }
         }
     }

@@ -25,6 +25,16 @@ const ENOUGH: usize = 256 * 1024;
 
 impl SessionTask {
     pub(super) fn flush_page(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let moved = self.write_page(cx, now);
+        if self.page.is_some() && self.core.page_ends_abruptly() {
+            self.close_page(now, None, Parting::Cut);
+            return true;
+        }
+        moved
+    }
+
+    /// Writes what there is for the page, as long as it takes it; returns whether something moved.
+    pub(super) fn write_page(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let (mut moved, mut sent) = (false, 0);
         while let Some(page) = self.page.as_mut().filter(|page| page.writable && sent < ENOUGH) {
             let (mut slices, mut count) = ([IoSlice::new(&[]); SLICES], 0);
@@ -37,8 +47,7 @@ impl SessionTask {
                 page.write(cx, &slices[..count])
             };
             match written {
-                None if count == 0 => break,
-                None => return moved,
+                None => break,
                 Some(Ok(written)) => {
                     self.core.wrote(now, written);
                     self.replay_written();
@@ -51,10 +60,6 @@ impl SessionTask {
                     tracing::debug!(session = %self.membership.id, epoch = page.epoch, cause = %error, "write failed");
                 }
             }
-        }
-        if self.page.is_some() && self.core.page_ends_abruptly() {
-            self.close_page(now, None, Parting::Cut);
-            return true;
         }
         moved
     }
