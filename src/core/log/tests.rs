@@ -52,7 +52,7 @@ fn slabs(log: &Log) -> usize {
 }
 
 fn messages() -> impl Strategy<Value = Vec<Vec<Vec<u8>>>> {
-    let size = prop_oneof![6 => 0..200usize, 1 => 65_400..65_600usize, 1 => 0..100_000usize];
+    let size = prop_oneof![6 => 0..200usize, 1 => 262_000..262_200usize, 1 => 0..100_000usize];
     let sizes = prop::collection::vec(prop::collection::vec(size, 1..4), 1..20);
     sizes.prop_map(|all| {
         all.iter()

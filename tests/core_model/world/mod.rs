@@ -130,7 +130,7 @@ pub struct World {
 impl World {
     pub fn new(policy: Policy) -> Self {
         let born = Instant::now();
-        let slab = (policy.log.bytes / 8).next_power_of_two().clamp(256, 64 * 1024);
+        let slab = (policy.log.bytes / 8).next_power_of_two().clamp(256, 256 * 1024);
         Self {
             core: Session::new(policy, born),
             policy,
