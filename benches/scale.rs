@@ -107,7 +107,7 @@ fn main() {
         cpu
     });
     println!("\nfull / filling: {:.2}", full[1] / full[0]);
-    std::fs::write(&arguments.chart, plots(&found)).unwrap();
+    chart::write(&arguments.chart, &plots(&found)).unwrap();
     println!("\n{}", arguments.chart.display());
 }
 

@@ -1,6 +1,8 @@
 //! Charts as SVG, in plain shapes that any viewer shows.
 
 use std::fmt::Write;
+use std::path::Path;
+use std::{fs, io};
 
 /// Colours of series, told apart by most people who see fewer of them.
 const COLOURS: [&str; 4] = ["#0072b2", "#e69f00", "#009e73", "#cc79a7"];
@@ -13,6 +15,14 @@ pub struct Bars {
     pub label: String,
     /// One for each series.
     pub values: Vec<f64>,
+}
+
+/// Writes a chart to `path`, whose folder is made where it is missing: cargo may have been told another.
+pub fn write(path: &Path, chart: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(path, chart)
 }
 
 /// Bars of ratios, against a line at 1.

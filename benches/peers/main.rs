@@ -243,11 +243,8 @@ fn show(measured: &Measured, path: &std::path::Path) {
         });
     }
     let series = ["sessmux / nginx".to_owned(), "sessmux / haproxy".to_owned()];
-    std::fs::write(
-        path,
-        chart::bars("sessmux beside nginx and haproxy: less is better", &series, &groups),
-    )
-    .unwrap();
+    let bars = chart::bars("sessmux beside nginx and haproxy: less is better", &series, &groups);
+    chart::write(path, &bars).unwrap();
     println!("\n{}", path.display());
 }
 

@@ -82,7 +82,8 @@ impl SessionTask {
     ) -> Option<io::Result<usize>> {
         let held = memory.len();
         let room = budget.min(memory.capacity() - held);
-        let read = self.upstream.as_mut()?.read(cx, &mut (&mut memory).limit(room));
+        let upstream = self.upstream.as_mut();
+        let read = upstream.and_then(|upstream| upstream.read(cx, &mut (&mut memory).limit(room)));
         let mut rest = &memory[held..];
         let adopted = self.adopt_frames(&mut rest);
         let rest = rest.to_vec();

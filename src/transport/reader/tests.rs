@@ -92,7 +92,15 @@ fn read_in_runs(reader: &mut FrameReader, mut bytes: &[u8], room: usize, seen: &
             whole += run.bytes.len();
         }
         // one event, as the relay does
-        match reader.next(&mut bytes)? {
+        let event = match reader.piece(&mut bytes) {
+            Some(piece) => {
+                let piece = piece?;
+                assert!(piece.carried.is_empty(), "all of it is in these bytes");
+                Event::Data(piece)
+            }
+            None => reader.next(&mut bytes)?,
+        };
+        match event {
             Event::More => {}
             Event::Control(opcode, payload) => seen.controls.push((opcode as u8, payload.to_vec())),
             Event::Data(piece) => {
