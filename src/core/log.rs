@@ -4,7 +4,7 @@
 //! its tail, the frame being received. It keeps no index: a reader is an offset, and frame headers are walked where a
 //! boundary is needed. Bytes live in slabs, sized to what is retained, which are dropped from the front. A message that
 //! is removed from the middle leaves a hole between slabs: offsets and positions stay what they were, and readers pass
-//! over it.
+//! over it. A large log lends its newest slab for a stream to be read into.
 
 mod holes;
 mod walk;

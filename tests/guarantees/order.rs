@@ -1,6 +1,9 @@
 //! G2 to G5: newest wins, whole and in order, no silent loss.
 
+use std::time::Duration;
+
 use sessmux::config::Overflow;
+use tokio::time::timeout;
 
 use crate::common::capture::Log;
 use crate::common::raw::{Got, Pair, Raw, RawAgent, frame};
@@ -134,6 +137,44 @@ async fn g4_what_is_read_into_the_log_is_whole_however_it_is_cut() {
     for frame in &expected {
         assert!(page.next_but_pings().await == *frame);
     }
+    Pair { page, server }.works().await;
+}
+
+#[tokio::test]
+async fn g4_a_page_that_a_stream_is_far_ahead_of_gets_all_of_it() {
+    const MESSAGES: u32 = 500;
+    let agent = RawAgent::start().await;
+    let mut it = by_session(agent.address);
+    it.log_bytes = 4 << 20;
+    let proxy = Proxy::start(it).await;
+    let Pair { page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    page.cut();
+    // takes little that it does not read, so that the log is what waits
+    let mut page = Raw::narrow(proxy.address, "/ws?session=a").await;
+    let (paused, is_paused) = tokio::sync::oneshot::channel();
+    let agent_side = async {
+        let mut paused = Some(paused);
+        for number in 0..MESSAGES {
+            let message = [&number.to_be_bytes()[..], &[b'x'; 100_000]].concat();
+            let mut sent = Box::pin(server.frame_patiently(0x82, &message));
+            // 50 MB are more than the log and both sockets hold
+            if timeout(Duration::from_millis(200), &mut sent).await.is_err() {
+                drop(paused.take().map(|paused| paused.send(())));
+                sent.await;
+            }
+        }
+    };
+    let page_side = async {
+        is_paused.await.unwrap();
+        for number in 0..MESSAGES {
+            match page.next_but_pings().await {
+                Got::Frame(0x82, false, message) => assert_eq!(message[..4], number.to_be_bytes()),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    tokio::join!(agent_side, page_side);
+    assert_eq!(proxy.gauge("sessmux_gaps_total"), 0);
     Pair { page, server }.works().await;
 }
 
