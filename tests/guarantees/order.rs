@@ -159,7 +159,9 @@ async fn g4_a_page_that_a_stream_is_far_ahead_of_gets_all_of_it() {
             let mut sent = Box::pin(server.frame_patiently(0x82, &message));
             // 50 MB are more than the log and both sockets hold
             if timeout(Duration::from_millis(200), &mut sent).await.is_err() {
-                drop(paused.take().map(|paused| paused.send(())));
+                if let Some(paused) = paused.take() {
+                    paused.send(()).unwrap();
+                }
                 sent.await;
             }
         }
