@@ -1,15 +1,16 @@
 //! Start-up, commands, exit codes: parse and validate everything, then bind.
 
 mod cli;
+mod logging;
 mod operate;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
@@ -24,11 +25,9 @@ use sessmux::{demo, rehearse, shutdown, systemd};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
 
-use cli::{Cli, Command, LogFormat, Logs, ProfilesCommand};
+use cli::{Cli, Command, ProfilesCommand};
+use logging::Lines;
 
 /// Bad configuration or command line (`EX_USAGE` of sysexits).
 const USAGE: u8 = 64;
@@ -49,10 +48,13 @@ fn main() -> ExitCode {
             return if asked { ExitCode::SUCCESS } else { USAGE.into() };
         }
     };
-    if let Err(reason) = log_to_stderr(&cli.logs) {
-        eprintln!("log = {:?}: {reason}", cli.logs.log);
-        return USAGE.into();
-    }
+    let lines = match logging::to_stderr(&cli.logs) {
+        Ok(lines) => lines,
+        Err(reason) => {
+            eprintln!("log = {:?}: {reason}", cli.logs.log);
+            return USAGE.into();
+        }
+    };
     match cli.command {
         Some(Command::Check(settings)) => match settings.load() {
             Ok(config) => {
@@ -73,7 +75,7 @@ fn main() -> ExitCode {
             ..
         }) => test_profile(&profile, &capture, at),
         Some(Command::Profiles { name, .. }) => profiles(name.as_deref()),
-        Some(Command::Demo { listen, agent_only }) => serve(async move {
+        Some(Command::Demo { listen, agent_only }) => serve(&lines, async move {
             let running = async move {
                 let shutdown = shutdown::on_signal()?.drain;
                 match agent_only {
@@ -106,7 +108,7 @@ fn main() -> ExitCode {
                 Ok((tls, recording)) => {
                     let recorder = recording.as_ref().map(Recording::recorder);
                     let settings = cli.settings;
-                    let code = serve(run(config, tls, recorder, move || settings.load()));
+                    let code = serve(&lines, run(config, tls, recorder, move || settings.load()));
                     recording.map(Recording::finish);
                     code
                 }
@@ -309,7 +311,7 @@ async fn run(
     Ok(())
 }
 
-fn serve(serving: impl Future<Output = Result<(), Unavailable>> + Send + 'static) -> ExitCode {
+fn serve(lines: &Lines, serving: impl Future<Output = Result<(), Unavailable>> + Send + 'static) -> ExitCode {
     let mut builder = match available_parallelism() {
         // a scheduler that has nobody to share with spends a fifth less on a new session
         Ok(one) if one.get() == 1 => Builder::new_current_thread(),
@@ -322,8 +324,10 @@ fn serve(serving: impl Future<Output = Result<(), Unavailable>> + Send + 'static
             return SOFTWARE.into();
         }
     };
+    runtime.spawn(lines.clone().keep_writing());
     // in a task, for this thread is none of the runtime's own: what it accepts would be handed to another each time
     let served = runtime.block_on(runtime.spawn(serving));
+    lines.write_at_once();
     // a file that is still being read, on a disk that does not answer, keeps nobody
     runtime.shutdown_background();
     match served.unwrap_or_else(|error| resume_unwind(error.into_panic())) {
@@ -333,37 +337,4 @@ fn serve(serving: impl Future<Output = Result<(), Unavailable>> + Send + 'static
             UNAVAILABLE.into()
         }
     }
-}
-
-/// The time of a log line, as the builder's own timer has it, at a fifth of the cost: lines are much of a new session's.
-struct Micros;
-
-impl FormatTime for Micros {
-    fn format_time(&self, line: &mut Writer<'_>) -> std::fmt::Result {
-        write!(line, "{}", humantime::format_rfc3339_micros(SystemTime::now()))
-    }
-}
-
-fn log_to_stderr(logs: &Logs) -> Result<(), String> {
-    // a word alone would be the name of a module that logs nothing
-    let level = logs.log.parse::<tracing::level_filters::LevelFilter>();
-    if level.is_err() && !logs.log.contains(['=', ',', '[']) {
-        return Err("is none of off, error, warn, info, debug, trace, and no filter".into());
-    }
-    let filter = EnvFilter::builder()
-        .parse(&logs.log)
-        .map_err(|error| error.to_string())?;
-    let stderr = std::io::stderr();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_timer(Micros)
-        // who reads the log may go, and to say so on standard error would end the task that logs: a session, the shutdown
-        .log_internal_errors(false)
-        .with_writer(std::io::stderr);
-    match logs.log_format {
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Text => builder.with_ansi(stderr.is_terminal()).init(),
-    }
-    Ok(())
 }
