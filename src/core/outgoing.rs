@@ -27,7 +27,7 @@ const BEHIND: u64 = 64 * 1024;
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     /// Bytes ahead of the log: the 101 and what sessmux answers itself; whole frames.
-    head: Vec<u8>,
+    head: Box<[u8]>,
     head_sent: usize,
     /// Offset in the log of the next byte to send.
     cursor: u64,
@@ -41,14 +41,14 @@ pub struct Outgoing {
     /// The message boundary at which the owner adds something; never the log's start.
     stop: Option<NonZeroU64>,
     /// Whole messages of sessmux's own, which wait for a message boundary without control frames.
-    own: Vec<u8>,
+    own: Box<[u8]>,
 }
 
 impl Outgoing {
     /// A queue that sends `head` and then the log from `start` on.
     pub fn new(head: Vec<u8>, start: Mark) -> Self {
         Self {
-            head,
+            head: head.into(),
             head_sent: 0,
             cursor: start.offset,
             walked: start,
@@ -56,7 +56,7 @@ impl Outgoing {
             control_sent: 0,
             control_at: 0,
             stop: None,
-            own: Vec::new(),
+            own: Box::default(),
         }
     }
 
@@ -75,7 +75,7 @@ impl Outgoing {
 
     /// Sends these whole messages, and goes on.
     pub fn add(&mut self, messages: &[u8]) {
-        self.head.extend_from_slice(messages);
+        more(&mut self.head, |head| head.extend_from_slice(messages));
         self.stop = None;
     }
 
@@ -146,7 +146,7 @@ impl Outgoing {
     pub fn push_message(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let taken = self.own.len() < MAX_OWN_WAITING;
         if taken {
-            write(&mut self.own);
+            more(&mut self.own, write);
         }
         taken
     }
@@ -158,7 +158,7 @@ impl Outgoing {
         }
         if let Some(boundary) = log.message_boundary(self.walked, self.cursor) {
             self.control_at = boundary.offset;
-            self.control = std::mem::take(&mut self.own);
+            self.control = std::mem::take(&mut self.own).into_vec();
         }
     }
 
@@ -198,7 +198,7 @@ impl Outgoing {
             written -= now;
             if self.head_sent == self.head.len() {
                 // given back rather than kept: it is used once
-                self.head = Vec::new();
+                self.head = Box::default();
                 self.head_sent = 0;
             }
         }
@@ -222,8 +222,8 @@ impl Outgoing {
     }
 
     /// Ends the queue: the bytes that complete the frame that the page stands in, and nothing more.
-    pub fn rest_of_frame(mut self, log: &Log) -> Vec<u8> {
-        let mut rest = self.head.split_off(self.head_sent);
+    pub fn rest_of_frame(self, log: &Log) -> Vec<u8> {
+        let mut rest = self.head[self.head_sent..].to_vec();
         if self.control_sent > 0 {
             rest.extend_from_slice(&self.control[self.control_sent..]);
             return rest;
@@ -232,6 +232,13 @@ impl Outgoing {
         log.copy(self.cursor, boundary, &mut rest);
         rest
     }
+}
+
+/// Adds to what is seldom added to: a box, for a vector's spare room would be a word more of every session.
+fn more(bytes: &mut Box<[u8]>, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut all = std::mem::take(bytes).into_vec();
+    write(&mut all);
+    *bytes = all.into();
 }
 
 #[cfg(test)]

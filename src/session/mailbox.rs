@@ -36,8 +36,8 @@ pub enum Mail {
 /// See the module.
 #[derive(Debug)]
 pub struct Mailbox {
-    /// Whose session it is.
-    owner: Owner,
+    /// Whose session it is, where its key does not say.
+    owner: Option<Box<Owner>>,
     /// The subprotocol that the session speaks.
     protocol: Option<Box<HeaderValue>>,
     /// The route as it was when the session was opened.
@@ -54,10 +54,11 @@ struct Inner {
 }
 
 impl Mailbox {
-    /// The mailbox of a session of this owner that speaks this subprotocol, opened by this route.
-    pub(super) fn new(owner: Owner, protocol: Option<HeaderValue>, route: Arc<Route>) -> Self {
+    /// The mailbox of a session that speaks this subprotocol, opened by this route, and of this owner, where its key does
+    /// not say whose it is.
+    pub(super) fn new(owner: Option<Owner>, protocol: Option<HeaderValue>, route: Arc<Route>) -> Self {
         Self {
-            owner,
+            owner: owner.map(Box::new),
             protocol: protocol.map(Box::new),
             route,
             attached: AtomicBool::new(false),
@@ -68,9 +69,9 @@ impl Mailbox {
         }
     }
 
-    /// Whose session it is.
-    pub(super) fn owner(&self) -> &Owner {
-        &self.owner
+    /// Whose session it is, where its key does not say.
+    pub(super) fn owner(&self) -> Option<&Owner> {
+        self.owner.as_deref()
     }
 
     /// The subprotocol that the session speaks.

@@ -180,7 +180,7 @@ fn establish(
     let Upgraded { socket, read, head } = upgraded;
     let protocol = head.headers.get(hyper::header::SEC_WEBSOCKET_PROTOCOL).cloned();
     let mailbox = Arc::new(Mailbox::new(
-        creator.owner.clone(),
+        (creator.owner != key.owner).then(|| creator.owner.clone()),
         protocol.clone(),
         Arc::clone(&route),
     ));

@@ -168,7 +168,9 @@ impl Sessions {
         };
         match self.inner.slots.entry(Arc::clone(key)) {
             Entry::Occupied(slot) => match slot.get() {
-                Slot::Live(mailbox) if mailbox.owner() != owner => return Err(OpenError::Foreign),
+                Slot::Live(mailbox) if mailbox.owner().unwrap_or(&key.owner) != owner => {
+                    return Err(OpenError::Foreign);
+                }
                 Slot::Live(mailbox) => {
                     let mailbox = Arc::clone(mailbox);
                     let protocol = mailbox.protocol();

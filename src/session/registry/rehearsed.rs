@@ -16,7 +16,7 @@ impl Sessions {
         Membership {
             id: key.id(),
             key,
-            mailbox: Arc::new(Mailbox::new(Owner::Bearer, None, Arc::clone(route))),
+            mailbox: Arc::new(Mailbox::new(None, None, Arc::clone(route))),
             tape: None,
             _admitted: None,
             share: self.inner.budget.share(),
