@@ -201,15 +201,25 @@ impl Log {
         bytes - self.pinned.min(bytes / 2)
     }
 
+    /// So many bytes come next, of one frame or of many: where a further slab is needed they get one.
+    pub fn reserve(&mut self, bytes: usize) {
+        if self.free() == 0 {
+            self.grow(bytes);
+        }
+    }
+
+    /// How many bytes the newest slab has room for.
+    fn free(&self) -> usize {
+        // not one that a hole follows
+        let slab = self.slabs.back().filter(|slab| slab.end() == self.tail);
+        slab.map_or(0, |slab| slab.bytes.capacity() - slab.bytes.len())
+    }
+
     /// Appends bytes of the frame being received.
     pub fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let last = self.slabs.back().filter(|slab| slab.end() == self.tail);
-            let free = last.map_or(0, |slab| slab.bytes.capacity() - slab.bytes.len());
-            if free == 0 {
-                self.grow(bytes.len());
-                continue;
-            }
+            self.reserve(bytes.len());
+            let free = self.free();
             let (now, later) = bytes.split_at(free.min(bytes.len()));
             if let Some(slab) = self.slabs.back_mut() {
                 slab.bytes.extend_from_slice(now);
@@ -395,9 +405,9 @@ impl Log {
             _ => Vec::with_capacity(size),
         };
         self.allocated += bytes.capacity();
-        if self.slabs.is_empty() {
-            // most sessions never have a second one
-            self.slabs.reserve_exact(1);
+        if self.slabs.len() == self.slabs.capacity() {
+            // most sessions never have a second one, and few have many
+            self.slabs.reserve_exact(1 + self.slabs.len() / 4);
         }
         self.slabs.push_back(Slab {
             start: self.tail,

@@ -346,6 +346,29 @@ fn nothing_is_allocated_before_the_first_message() {
 }
 
 #[test]
+fn what_comes_at_once_has_memory_in_one_piece() {
+    let mut log = Log::new(Bounds {
+        bytes: 1 << 20,
+        messages: 100,
+    });
+    let messages: Vec<_> = (0..10).map(|fill| message(&[256], fill)).collect();
+    let size: usize = messages.iter().flatten().map(Vec::len).sum();
+    log.reserve(size);
+    for message in &messages {
+        push(&mut log, message);
+    }
+    assert_eq!((log.slabs.len(), log.slabs.capacity(), log.allocated()), (1, 1, size));
+    // and no more than a log of these bounds may have
+    let bounds = Bounds {
+        bytes: 1 << 14,
+        messages: 100,
+    };
+    let mut log = Log::new(bounds);
+    log.reserve(1 << 14);
+    assert_eq!(log.allocated(), 1 << 11);
+}
+
+#[test]
 fn a_run_needs_a_message_boundary_and_a_slab_with_room() {
     let mut log = Log::new(WIDE);
     assert_eq!(log.run_room(), 0, "no slab yet");

@@ -72,6 +72,11 @@ impl Session {
         }
     }
 
+    /// So many bytes are to be received next, all that was read: they get [memory in one piece](crate::core::log::Log::reserve).
+    pub fn reserve(&mut self, bytes: usize) {
+        self.log.reserve(bytes);
+    }
+
     /// Appends bytes of the data frame being received, as they came over the wire.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.progress(bytes.len());

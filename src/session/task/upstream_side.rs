@@ -142,6 +142,10 @@ impl SessionTask {
             match upstream.reader.next(&mut bytes) {
                 Ok(Event::More) => return,
                 Ok(Event::Data(piece)) => {
+                    if runs {
+                        // nothing of it is dropped
+                        self.core.reserve(piece.carried.len() + piece.raw.len() + bytes.len());
+                    }
                     self.core.receive(&piece.carried);
                     self.core.receive(piece.raw);
                     if piece.ends_frame {
