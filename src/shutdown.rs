@@ -42,6 +42,7 @@ pub fn on_signal() -> io::Result<Shutdown> {
                 _ = interrupt.recv() => false,
             };
             if stop.is_cancelled() {
+                tracing::warn!("ended where it is, by another signal");
                 std::process::exit(HURRIED);
             }
             if !drains {

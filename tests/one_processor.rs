@@ -6,6 +6,7 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 
 use common::raw::{Raw, RawAgent};
 use common::soon;
@@ -23,8 +24,9 @@ impl Drop for Running {
     }
 }
 
-/// Starts it on the first processor that there is, and waits until it says where it listens.
-fn start(upstream: SocketAddr) -> (Running, SocketAddr) {
+/// Starts it on the first processor that there is, and waits until it says where it listens; what it logs behind that is
+/// told once it has ended.
+fn start(upstream: SocketAddr) -> (Running, SocketAddr, JoinHandle<Vec<String>>) {
     // a child has its thread's, and this thread is the call's own
     let all = sched_getaffinity(None).unwrap();
     let mut one = CpuSet::new();
@@ -52,9 +54,8 @@ fn start(upstream: SocketAddr) -> (Running, SocketAddr) {
             .parse()
             .ok()
     });
-    // it is never kept by what nobody reads
-    std::thread::spawn(move || lines.for_each(drop));
-    (running, address.unwrap())
+    let log = std::thread::spawn(move || lines.map(Result::unwrap).collect());
+    (running, address.unwrap(), log)
 }
 
 #[tokio::test]
@@ -63,7 +64,7 @@ async fn one_thread_relays_replays_and_stops() {
     let upstream = agent.address;
     let started = std::thread::spawn(move || start(upstream));
     let joined = tokio::task::spawn_blocking(|| started.join().unwrap());
-    let (mut running, address) = soon("the start", joined).await.unwrap();
+    let (mut running, address, log) = soon("the start", joined).await.unwrap();
 
     let mut page = Raw::ask(address, "/ws?session=a", "").await;
     let mut server = agent.accept().await;
@@ -86,4 +87,17 @@ async fn one_thread_relays_replays_and_stops() {
     assert_eq!(server.closed().await.0, 1001);
     let ended = tokio::task::spawn_blocking(move || running.0.wait());
     assert!(soon("the end", ended).await.unwrap().unwrap().success());
+
+    // lines that waited for others when it ended are there as well
+    let log = soon("the log", tokio::task::spawn_blocking(|| log.join())).await;
+    let log = log.unwrap().unwrap();
+    let told: Vec<_> = log
+        .iter()
+        .filter_map(|line| Some(line.split_once(" INFO ")?.1.split_once(" session=")?.0))
+        .collect();
+    assert_eq!(
+        told,
+        ["new session", "attach", "detach", "attach", "detach", "end"],
+        "{log:#?}"
+    );
 }
