@@ -43,6 +43,8 @@ pub struct Mailbox {
     /// The route as it was when the session was opened.
     route: Arc<Route>,
     attached: AtomicBool,
+    /// There may be mail, or no waker is known: what a task looks at in each turn, for a lock costs more.
+    news: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -62,6 +64,7 @@ impl Mailbox {
             protocol: protocol.map(Box::new),
             route,
             attached: AtomicBool::new(false),
+            news: AtomicBool::new(true),
             inner: Mutex::new(Inner {
                 mail: Some(Vec::new()),
                 waker: None,
@@ -102,6 +105,7 @@ impl Mailbox {
                 return Err(mail);
             };
             left.push(mail);
+            self.news.store(true, Ordering::Release);
             inner.waker.take()
         };
         // woken after unlocking, so that the task does not meet the lock
@@ -111,9 +115,14 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Takes what is there; the next message wakes `waker`.
+    /// Takes what is there; the next message wakes `waker`, which is the same each time: a task's is.
     pub(super) fn take(&self, waker: &Waker) -> Vec<Mail> {
+        // whoever leaves a message says so before it wakes
+        if !self.news.load(Ordering::Acquire) {
+            return Vec::new();
+        }
         let mut inner = self.lock();
+        self.news.store(false, Ordering::Relaxed);
         if !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             inner.waker = Some(waker.clone());
         }

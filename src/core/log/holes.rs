@@ -43,8 +43,15 @@ impl Log {
     /// How many bytes there are from `from` to `to`.
     pub fn distance(&self, from: u64, to: u64) -> u64 {
         if self.removed == 0 {
-            return to.saturating_sub(from);
+            to.saturating_sub(from)
+        } else {
+            self.distance_over_holes(from, to)
         }
+    }
+
+    // apart, so that logs without holes, which most are, do not pay for a call
+    #[cold]
+    fn distance_over_holes(&self, from: u64, to: u64) -> u64 {
         let slabs = self.slabs.range(self.slab_of(from)..);
         let slabs = slabs.take_while(|slab| slab.start < to);
         slabs
@@ -55,8 +62,14 @@ impl Log {
     /// Where a reader at `cursor` stands once it has read so many bytes, which there are.
     pub fn advance(&self, cursor: u64, bytes: u64) -> u64 {
         if self.removed == 0 {
-            return cursor + bytes;
+            cursor + bytes
+        } else {
+            self.advance_over_holes(cursor, bytes)
         }
+    }
+
+    #[cold]
+    fn advance_over_holes(&self, cursor: u64, bytes: u64) -> u64 {
         let (mut at, mut left) = (cursor, bytes);
         for slab in self.slabs.range(self.slab_of(cursor)..) {
             if left == 0 {

@@ -189,6 +189,9 @@ impl Session {
     }
 
     fn evict(&mut self) {
+        if !self.log.over_bounds() {
+            return;
+        }
         self.evict_before(self.attached.as_ref().map(|attached| attached.out.cursor()));
     }
 

@@ -78,6 +78,8 @@ pub(super) struct SessionTask {
     /// The browser whose page was attached last.
     browser: Option<Arc<Browser>>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The timer fires no later than something is due.
+    armed: bool,
     // boxed, for sessions without a profile have nothing of it
     told: Option<Box<Told>>,
     /// What happened lately.
@@ -154,6 +156,7 @@ impl SessionTask {
             page: None,
             browser: None,
             timer: None,
+            armed: false,
             told: None,
             timeline: Timeline::new(now),
             counted: Counted::default(),
@@ -370,7 +373,9 @@ impl Future for SessionTask {
         let now = tokio::time::Instant::now().into_std();
         // once, for further mail wakes the task
         task.take_mail(cx, now);
-        task.fire(now);
+        if task.may_be_due(now) {
+            task.fire(now);
+        }
         let mut quiet = Quiet::default();
         for _ in 0..QUANTUM {
             let before = task.progress();
@@ -379,7 +384,8 @@ impl Future for SessionTask {
                 return Poll::Ready(());
             }
             if !moved {
-                if task.arm(cx) {
+                task.armed = task.arm(cx);
+                if task.armed {
                     task.account();
                     return Poll::Pending;
                 }
@@ -390,6 +396,7 @@ impl Future for SessionTask {
                 break;
             }
         }
+        task.armed = false;
         task.account();
         // behind whoever has something to do by now: to be woken at once would leave it to chance when the runtime looks
         // who that is

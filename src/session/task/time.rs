@@ -19,6 +19,12 @@ impl SessionTask {
             .map_or_else(PageFacts::default, |browser| browser.facts())
     }
 
+    /// Whether something may be due; what it did since the timer was armed is looked at when it is armed next.
+    pub(super) fn may_be_due(&self, now: Instant) -> bool {
+        let timer = self.timer.as_ref().filter(|_| self.armed);
+        timer.is_none_or(|timer| timer.deadline().into_std() <= now)
+    }
+
     pub(super) fn fire(&mut self, now: Instant) {
         while let Some(due) = self.core.due(now, self.facts()) {
             match due {
