@@ -6,7 +6,7 @@
 //! Imports point down only.
 //!
 //! ```text
-//! main, cli                 start-up, commands, exit codes
+//! main, cli, logging        start-up, commands, exit codes, log lines
 //!   server, admin, demo     listener, HTTP, upgrade, gate / health and metrics / demo agent
 //!   rehearse                captures run through profiles
 //!     session               registry and the task that owns a session

@@ -43,6 +43,7 @@ pub(crate) fn to_stderr(logs: &Logs) -> Result<Lines, String> {
         LogFormat::Json => builder.json().init(),
         LogFormat::Text => builder.with_ansi(stderr().is_terminal()).init(),
     }
+    // what is said of a panic stands behind what was before it
     let (before, tell) = (lines.clone(), panic::take_hook());
     panic::set_hook(Box::new(move |fault| {
         before.write_out();

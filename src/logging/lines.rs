@@ -9,8 +9,8 @@ use tokio::time::sleep;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long a line may wait for others. A session has four lines in its life, and a write to a file costs as much as a
-/// tenth of a new session: 1,000 sessions in a second have 200 writes instead of 4,000.
+/// How long a line may wait for others. A session has four lines in its life; a write for each is 3 % of what a new session
+/// costs where the log is a file, and 7.5 % where it is a pipe. Whoever reads along does not notice.
 const LATENESS: Duration = Duration::from_millis(5);
 
 /// How much waits, in bytes: what is written to a pipe at once stays in one piece up to here, whoever else writes to it
