@@ -218,8 +218,11 @@ impl Log {
     /// Appends bytes of the frame being received.
     pub fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            self.reserve(bytes.len());
             let free = self.free();
+            if free == 0 {
+                self.grow(bytes.len());
+                continue;
+            }
             let (now, later) = bytes.split_at(free.min(bytes.len()));
             if let Some(slab) = self.slabs.back_mut() {
                 slab.bytes.extend_from_slice(now);

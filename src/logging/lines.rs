@@ -58,14 +58,17 @@ impl<W: Write> Lines<W> {
         }))
     }
 
-    /// Lets lines of level info wait up to [`LATENESS`], and writes them out until it is dropped.
-    pub(crate) async fn keep_writing(self) {
+    /// From here on lets lines of level info wait up to [`LATENESS`]; the task writes them out until it is dropped.
+    pub(crate) fn keep_writing(self) -> impl Future<Output = ()> {
         let kept = Kept(self);
+        // not when the task begins: that may be after the end
         kept.0.waiting().kept = true;
-        loop {
-            kept.0.0.first.notified().await;
-            sleep(LATENESS).await;
-            kept.0.write_out();
+        async move {
+            loop {
+                kept.0.0.first.notified().await;
+                sleep(LATENESS).await;
+                kept.0.write_out();
+            }
         }
     }
 

@@ -133,6 +133,20 @@ async fn no_line_waits_from_the_end_on() {
     assert_eq!(written.all(), [" INFO one\n", " INFO two\n"]);
 }
 
+/// The task that writes lines out may begin only when all is over.
+#[tokio::test(start_paused = true)]
+async fn an_end_before_the_task_begins_is_an_end() {
+    let written = Written::default();
+    let lines = Lines::new(written.clone());
+    let keeper = lines.clone().keep_writing();
+    lines.write_at_once();
+    tokio::spawn(keeper);
+    settle().await;
+    let _guard = logged(&lines);
+    tracing::info!("one");
+    assert_eq!(written.all(), [" INFO one\n"]);
+}
+
 #[test]
 fn what_waits_is_written_when_the_runtime_goes() {
     let written = Written::default();
