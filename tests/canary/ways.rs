@@ -55,8 +55,14 @@ pub(crate) async fn http(process: &Process, agent: &RawAgent, secrets: &mut Vec<
     let mut server = agent.accept().await;
     let body = secret("body");
     let length = body.len();
+    // this connection is not kept for what follows: a POST that it ends under is not sent again
     server
-        .write(format!("HTTP/1.1 200 OK\r\nX-Secret: {body}\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes())
+        .write(
+            format!(
+                "HTTP/1.1 200 OK\r\nX-Secret: {body}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            )
+            .as_bytes(),
+        )
         .await;
     assert_eq!(page.answered().await.0, 200);
     // the cookie that sessmux mints is one too
