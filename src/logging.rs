@@ -3,7 +3,7 @@
 mod lines;
 
 use std::fmt;
-use std::io::{IsTerminal, Stderr, stderr};
+use std::io::{Stderr, stderr};
 use std::panic;
 use std::time::SystemTime;
 
@@ -41,7 +41,7 @@ pub(crate) fn to_stderr(logs: &Logs) -> Result<Lines, String> {
         .with_writer(lines.clone());
     match logs.log_format {
         LogFormat::Json => builder.json().init(),
-        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).init(),
+        LogFormat::Text => builder.init(),
     }
     // what is said of a panic stands behind what was before it
     let (before, tell) = (lines.clone(), panic::take_hook());

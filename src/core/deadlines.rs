@@ -46,8 +46,15 @@ pub(super) struct Deadlines {
 
 impl Deadlines {
     pub(super) fn next(&self) -> Option<Instant> {
-        let all = [self.stall, self.client_message, self.ping_page];
-        all.into_iter().flatten().min()
+        sooner(sooner(self.stall, self.client_message), self.ping_page)
+    }
+}
+
+/// The earlier of two, where there is one.
+pub(super) fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use super::Policy;
 use super::cause::{Cause, Detached, PageFacts, Parting};
-use super::deadlines::{FIRST_ATTACH, HEARTBEAT, take};
+use super::deadlines::{FIRST_ATTACH, HEARTBEAT, sooner, take};
 use super::fights::Fights;
 use super::frame::{self, Opcode};
 use super::log::{Log, Mark};
@@ -176,8 +176,8 @@ impl Session {
         let echo = self.end.as_ref().and_then(|end| end.echo);
         let judge = self.past.as_ref().and_then(|past| past.judge);
         let attached = self.attached.as_ref().and_then(|attached| attached.deadlines.next());
-        let all = [attached, ack, echo, judge, self.grace, self.ping_upstream];
-        all.into_iter().flatten().min()
+        let others = [ack, echo, judge, self.grace, self.ping_upstream];
+        others.into_iter().fold(attached, sooner)
     }
 
     /// What is due at `now`; call it until it gives nothing. `facts` are of the browser whose page left last.

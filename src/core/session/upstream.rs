@@ -142,7 +142,7 @@ impl Session {
 
     /// Brings the log within its bounds.
     pub fn fit_log(&mut self) -> Received {
-        let closes = self.policy.overflow == Overflow::Close && self.attached.is_none() && self.end.is_none();
+        let closes = self.attached.is_none() && self.end.is_none() && self.policy.overflow == Overflow::Close;
         if closes && self.log.overflows() {
             // what the last page has acknowledged is not lost by its absence
             let resume = self.last().map_or(self.log.base(), |last| last.resume);

@@ -78,8 +78,8 @@ pub(super) struct SessionTask {
     /// The browser whose page was attached last.
     browser: Option<Arc<Browser>>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// The timer fires no later than something is due.
-    armed: bool,
+    /// When the timer fires, no later than something is due; `None` while that is not sure.
+    armed: Option<Instant>,
     // boxed, for sessions without a profile have nothing of it
     told: Option<Box<Told>>,
     /// What happened lately.
@@ -156,7 +156,7 @@ impl SessionTask {
             page: None,
             browser: None,
             timer: None,
-            armed: false,
+            armed: None,
             told: None,
             timeline: Timeline::new(now),
             counted: Counted::default(),
@@ -384,8 +384,7 @@ impl Future for SessionTask {
                 return Poll::Ready(());
             }
             if !moved {
-                task.armed = task.arm(cx);
-                if task.armed {
+                if task.arm(cx, now) {
                     task.account();
                     return Poll::Pending;
                 }
@@ -396,7 +395,7 @@ impl Future for SessionTask {
                 break;
             }
         }
-        task.armed = false;
+        task.armed = None;
         task.account();
         // behind whoever has something to do by now: to be woken at once would leave it to chance when the runtime looks
         // who that is

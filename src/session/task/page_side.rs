@@ -37,14 +37,18 @@ impl SessionTask {
     pub(super) fn write_page(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let (mut moved, mut sent) = (false, 0);
         while let Some(page) = self.page.as_mut().filter(|page| page.writable && sent < ENOUGH) {
-            let (mut slices, mut count) = ([IoSlice::new(&[]); SLICES], 0);
+            let mut slices;
+            let mut next: &[IoSlice<'_>] = &[];
+            // most calls have nothing to write, and an array of slices takes longer to fill than to find that out
             if self.core.has_to_send() {
-                count = self.core.slices(now, &mut slices);
+                slices = [IoSlice::new(&[]); SLICES];
+                let count = self.core.slices(now, &mut slices);
+                next = &slices[..count];
             }
-            let written = if count == 0 {
+            let written = if next.is_empty() {
                 page.socket.push(cx).err().map(Err)
             } else {
-                page.write(cx, &slices[..count])
+                page.write(cx, next)
             };
             match written {
                 None => break,
