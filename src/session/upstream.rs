@@ -24,8 +24,6 @@ pub(super) struct Upstream {
     /// Whole frames, under the masks of the pages they came from.
     queue: Vec<u8>,
     sent: usize,
-    /// No write has failed.
-    writable: bool,
 }
 
 impl Upstream {
@@ -35,7 +33,6 @@ impl Upstream {
             reader: FrameReader::new(Sender::Server, bounds),
             queue: Vec::new(),
             sent: 0,
-            writable: true,
         }
     }
 
@@ -74,10 +71,10 @@ impl Upstream {
         frame::write(&mut self.queue, opcode, payload, Some(rand::random()));
     }
 
-    /// Sends what waits; returns whether something moved. After an error nothing is sent any more.
+    /// Sends what waits; returns whether something moved. After an error it is not to be called any more.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut moved = false;
-        while self.writable && self.sent < self.queue.len() {
+        while self.sent < self.queue.len() {
             let written = match Pin::new(&mut self.socket).poll_write(cx, &self.queue[self.sent..]) {
                 Poll::Pending => {
                     // what was sent is given back, or a queue that never runs dry would grow
@@ -87,11 +84,10 @@ impl Upstream {
                     }
                     return Ok(moved);
                 }
-                Poll::Ready(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(written) => written,
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(written) => written?,
             };
-            self.writable = written.is_ok();
-            self.sent += written?;
+            self.sent += written;
             moved = true;
         }
         if moved {
@@ -99,11 +95,7 @@ impl Upstream {
             scratch::give_back(std::mem::take(&mut self.queue));
             self.sent = 0;
         }
-        if self.writable {
-            let pushed = self.socket.push(cx);
-            self.writable = pushed.is_ok();
-            pushed?;
-        }
+        self.socket.push(cx)?;
         Ok(moved)
     }
 

@@ -21,7 +21,8 @@ impl SessionTask {
 
     /// Whether something may be due; what it did since the timer was armed is looked at when it is armed next.
     pub(super) fn may_be_due(&self, now: Instant) -> bool {
-        self.armed.is_none_or(|at| at <= now)
+        let timer = self.timer.as_ref().filter(|_| self.armed);
+        timer.is_none_or(|timer| timer.deadline().into_std() <= now)
     }
 
     pub(super) fn fire(&mut self, now: Instant) {
@@ -75,23 +76,25 @@ impl SessionTask {
     }
 
     /// Waits for the next deadline; `false` if it has come already.
-    pub(super) fn arm(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let waiting = self.told.iter().flat_map(|told| &told.waiting).map(|(until, _)| *until);
-        let Some(next) = self.core.next_deadline().into_iter().chain(waiting).min() else {
-            self.armed = None;
+    pub(super) fn arm(&mut self, cx: &mut Context<'_>) -> bool {
+        let waiting = self.told.iter().flat_map(|told| &told.waiting);
+        let next = self
+            .core
+            .next_deadline()
+            .into_iter()
+            .chain(waiting.map(|(until, _)| *until))
+            .min();
+        let Some(next) = next.map(tokio::time::Instant::from_std) else {
             return true;
         };
-        // left as it is, and the task with it, when it fires earlier than needed: deadlines move back with every message
-        if self.armed.is_some_and(|at| now < at && at <= next) {
-            return true;
+        match &mut self.timer {
+            // left as it is, and the task with it, when it fires earlier than needed: deadlines move back with every message
+            Some(timer) if timer.deadline() <= next && !timer.is_elapsed() => return true,
+            Some(timer) => timer.as_mut().reset(next),
+            None => self.timer = Some(Box::pin(sleep_until(next))),
         }
-        let at = tokio::time::Instant::from_std(next);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        if timer.is_elapsed() || timer.deadline() > at {
-            timer.as_mut().reset(at);
-        }
-        let waits = timer.as_mut().poll(cx).is_pending();
-        self.armed = waits.then(|| timer.deadline().into_std());
-        waits
+        self.timer
+            .as_mut()
+            .is_none_or(|timer| timer.as_mut().poll(cx).is_pending())
     }
 }

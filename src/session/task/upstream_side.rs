@@ -19,13 +19,14 @@ use crate::transport::reader::{Event, Fault};
 
 impl SessionTask {
     pub(super) fn flush_upstream(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(upstream) = &mut self.upstream else {
+        let Some(upstream) = self.upstream.as_mut().filter(|_| self.upstream_writable) else {
             return false;
         };
         match upstream.flush(cx) {
             Ok(moved) => moved,
             // its last messages and its close frame are still to be read; the end of that ends it
             Err(error) => {
+                self.upstream_writable = false;
                 tracing::debug!(session = %self.membership.id, cause = %error, "write to upstream failed");
                 false
             }
