@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{CommandFactory, Error, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Error, FromArgMatches, Parser, Subcommand};
 
 use sessmux::config::{Config, ConfigErrors, Flags};
 
 /// Reverse proxy that keeps agent sessions alive across page refreshes.
 ///
 /// Stands beside an unmodified agent server and keeps one upstream connection per agent session, whatever happens to
-/// the browser. Settings come from flags, then SESSMUX_* variables, then the configuration file, then defaults: what is
-/// --log-bytes here is SESSMUX_LOG_BYTES in the environment, where commas separate a list, and log_bytes in the file,
-/// where a route may have its own.
+/// the browser. A route's own settings come first, then flags, then SESSMUX_* variables, then the configuration file, then
+/// defaults: what is --log-bytes here is SESSMUX_LOG_BYTES in the environment, where commas separate a list, and log_bytes
+/// in the file, for all routes or in a [[route]].
 ///
 /// Exit codes: 0 done, 64 bad configuration or command line (nothing was bound), 66 no such session, 69 cannot listen, or
-/// no sessmux answers, 70 internal error.
+/// no sessmux answers, 70 internal error; 128 and the signal's number where the last of several signals ended it at once.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
@@ -126,8 +126,8 @@ pub(crate) enum Command {
     },
     /// Print the manual page (roff), of sessmux or one of its commands
     Man {
-        /// Of which command
-        command: Option<String>,
+        /// Of which command, such as check or profiles test
+        command: Vec<String>,
     },
 }
 
@@ -179,7 +179,7 @@ impl Settings {
 /// How logs are written, to standard error.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Logs {
-    /// Form of the log
+    /// Form of the log: text, for people, or json, one object a line
     #[arg(
         long,
         env = "SESSMUX_LOG_FORMAT",
@@ -187,8 +187,8 @@ pub(crate) struct Logs {
         default_value = "text",
         value_name = "FORM"
     )]
-    pub(crate) log_format: LogFormat,
-    /// What to log: error, warn, info, debug or trace, or a filter as of the env_filter of tracing-subscriber
+    pub(crate) log_format: String,
+    /// What to log: off, error, warn, info, debug or trace, or a filter as of the env_filter of tracing-subscriber
     #[arg(
         long,
         env = "SESSMUX_LOG",
@@ -197,14 +197,6 @@ pub(crate) struct Logs {
         value_name = "LEVEL"
     )]
     pub(crate) log: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One object a line.
-    Json,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! main, cli, logging        start-up, commands, exit codes, log lines
+//!   operate                 the commands that ask a running sessmux, over HTTP
 //!   server, admin, demo     listener, HTTP, upgrade, gate / health and metrics / demo agent
 //!   rehearse                captures run through profiles
 //!     session               registry and the task that owns a session

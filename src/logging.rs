@@ -7,12 +7,13 @@ use std::io::{Stderr, stderr};
 use std::panic;
 use std::time::SystemTime;
 
+use sessmux::config::ConfigError;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
-use crate::cli::{LogFormat, Logs};
+use crate::cli::Logs;
 
 /// The lines of this process.
 pub(crate) type Lines = lines::Lines<Stderr>;
@@ -21,16 +22,32 @@ pub(crate) type Lines = lines::Lines<Stderr>;
 ///
 /// # Errors
 ///
-/// What is wrong with `log`: neither a level nor a filter.
-pub(crate) fn to_stderr(logs: &Logs) -> Result<Lines, String> {
+/// What is wrong with them.
+pub(crate) fn to_stderr(logs: &Logs) -> Result<Lines, ConfigError> {
+    // as of every variable, an empty one is none
+    let given = |text: &'static str, value: &String| {
+        if value.is_empty() {
+            text.to_owned()
+        } else {
+            value.clone()
+        }
+    };
+    let (log, form) = (given("info", &logs.log), given("text", &logs.log_format));
+    let bad = |field: &str, value: &str, reason: String| ConfigError {
+        field: field.into(),
+        value: Some(value.into()),
+        reason,
+    };
     // a word alone would be the name of a module that logs nothing
-    let level = logs.log.parse::<LevelFilter>();
-    if level.is_err() && !logs.log.contains(['=', ',', '[']) {
-        return Err("is none of off, error, warn, info, debug, trace, and no filter".into());
+    if log.parse::<LevelFilter>().is_err() && !log.contains(['=', ',', '[']) {
+        let reason = "is none of off, error, warn, info, debug, trace, and no filter";
+        return Err(bad("log", &log, reason.into()));
     }
-    let filter = EnvFilter::builder()
-        .parse(&logs.log)
-        .map_err(|error| error.to_string())?;
+    let filter = EnvFilter::builder().parse(&log);
+    let filter = filter.map_err(|error| bad("log", &log, error.to_string()))?;
+    if form != "text" && form != "json" {
+        return Err(bad("log_format", &form, "is neither text nor json".into()));
+    }
     let lines = Lines::new(stderr());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -39,9 +56,10 @@ pub(crate) fn to_stderr(logs: &Logs) -> Result<Lines, String> {
         // who reads the log may go, and to say so on standard error would end the task that logs: a session, the shutdown
         .log_internal_errors(false)
         .with_writer(lines.clone());
-    match logs.log_format {
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Text => builder.init(),
+    if form == "json" {
+        builder.json().init();
+    } else {
+        builder.init();
     }
     // what is said of a panic stands behind what was before it
     let (before, tell) = (lines.clone(), panic::take_hook());

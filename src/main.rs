@@ -4,7 +4,7 @@ mod cli;
 mod logging;
 mod operate;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::ExitCode;
@@ -50,15 +50,15 @@ fn main() -> ExitCode {
     };
     let lines = match logging::to_stderr(&cli.logs) {
         Ok(lines) => lines,
-        Err(reason) => {
-            eprintln!("log = {:?}: {reason}", cli.logs.log);
+        Err(error) => {
+            eprintln!("{error}");
             return USAGE.into();
         }
     };
     match cli.command {
         Some(Command::Check(settings)) => match settings.load() {
             Ok(config) => {
-                if let Err(error) = Tls::load(&config) {
+                if let Err(error) = Tls::load(&config).and_then(|_| recordable(&config)) {
                     return refuse(&error);
                 }
                 // whoever closes the pipe early has read enough
@@ -101,7 +101,7 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "sessmux", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
-        Some(Command::Man { command }) => man(command.as_deref()),
+        Some(Command::Man { command }) => man(&command),
         None => match cli.settings.load() {
             // the files of TLS first: where they cannot be used no recording is begun
             Ok(config) => match Tls::load(&config).and_then(|tls| Ok((tls, record(&config)?))) {
@@ -144,19 +144,19 @@ fn profiles(name: Option<&str>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints the manual page of sessmux, or of one of its commands.
-fn man(name: Option<&str>) -> ExitCode {
+/// Prints the manual page of sessmux, or of the command of this name, which has two words where it is a command's own.
+fn man(name: &[String]) -> ExitCode {
     let mut command = Cli::command();
     // with it commands get the names that they are called by, sessmux-check and the like
     command.build();
-    let page = match name {
-        None => Some(&command),
-        Some(name) => command.find_subcommand(name),
-    };
-    let Some(page) = page else {
-        eprintln!("man = {:?}: is no command of sessmux", name.unwrap_or_default());
-        return USAGE.into();
-    };
+    let (name, mut page) = (name.join(" "), &command);
+    for word in name.split_whitespace() {
+        let Some(found) = page.find_subcommand(word) else {
+            eprintln!("man = {name:?}: is no command of sessmux");
+            return USAGE.into();
+        };
+        page = found;
+    }
     // whoever closes the pipe early has read enough
     let _ = clap_mangen::Man::new(page.clone()).render(&mut std::io::stdout());
     ExitCode::SUCCESS
@@ -190,6 +190,10 @@ fn test_profile(profile: &str, capture: &Path, at: Option<usize>) -> ExitCode {
     // whoever closes the pipe early has read enough
     let mut out = std::io::stdout();
     match at {
+        None if stories.is_empty() => {
+            eprintln!("capture = {:?}: has no session", capture.display().to_string());
+            return USAGE.into();
+        }
         None => drop(rehearse::print(&mut out, &stories)),
         Some(at) => {
             if let Ok(false) = rehearse::print_refresh(&mut out, &stories, at) {
@@ -205,13 +209,23 @@ fn test_profile(profile: &str, capture: &Path, at: Option<usize>) -> ExitCode {
 fn record(config: &Config) -> Result<Option<Recording>, ConfigErrors> {
     let Some(path) = &config.record else { return Ok(None) };
     let recording = recorder::open(path).and_then(|file| Recording::start(file, Instant::now()));
-    recording.map(Some).map_err(|error| {
-        ConfigErrors(vec![ConfigError {
-            field: "record".into(),
-            value: Some(path.display().to_string()),
-            reason: error.to_string(),
-        }])
+    recording.map(Some).map_err(|error| no_record(path, &error))
+}
+
+/// Whether what would be recorded to is there, or can be, as far as that is known without making it.
+fn recordable(config: &Config) -> Result<(), ConfigErrors> {
+    let path = config.record.as_deref();
+    path.map_or(Ok(()), |path| {
+        recorder::check(path).map_err(|error| no_record(path, &error))
     })
+}
+
+fn no_record(path: &Path, error: &io::Error) -> ConfigErrors {
+    ConfigErrors(vec![ConfigError {
+        field: "record".into(),
+        value: Some(path.display().to_string()),
+        reason: error.to_string(),
+    }])
 }
 
 fn refuse(error: &ConfigErrors) -> ExitCode {

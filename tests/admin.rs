@@ -105,6 +105,15 @@ async fn readiness_ends_when_stopping_begins_and_liveness_does_not() {
 }
 
 #[tokio::test]
+async fn what_is_no_socket_stays_where_it_is() {
+    let path = folder("file").join("a.sock");
+    std::fs::write(&path, "something of somebody's").unwrap();
+    let error = start(&config::Admin::Unix(path.clone())).await.map(drop).unwrap_err();
+    assert_eq!(error.to_string(), "something is there already, and it is no socket");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "something of somebody's");
+}
+
+#[tokio::test]
 async fn a_page_that_rebinds_its_name_to_this_machine_reads_nothing() {
     let running = start(&config::Admin::Tcp("127.0.0.1:0".parse().unwrap()))
         .await

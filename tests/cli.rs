@@ -280,9 +280,51 @@ fn completions_and_manual_pages_are_made_of_the_command_line() {
         out.contains(".TH sessmux-sessions 1") && out.contains("\\-\\-watch"),
         "{out}"
     );
-    let (code, _, err) = said(&sessmux(&[], &["man", "bogus"]));
-    assert_eq!(
-        (code, err.as_str()),
-        (Some(64), "man = \"bogus\": is no command of sessmux\n")
-    );
+    // a command of a command, as one word or as two
+    for name in [&["man", "profiles", "test"][..], &["man", "profiles test"]] {
+        let (code, out, _) = said(&sessmux(&[], name));
+        assert_eq!(code, Some(0), "{name:?}");
+        assert!(out.contains(".TH sessmux-profiles-test 1"), "{out}");
+    }
+    for name in ["bogus", "profiles bogus"] {
+        let (code, _, err) = said(&sessmux(&[], &["man", name]));
+        let expected = format!("man = \"{name}\": is no command of sessmux\n");
+        assert_eq!((code, err), (Some(64), expected));
+    }
+}
+
+#[test]
+fn an_empty_variable_of_the_log_is_none() {
+    let variables = [("SESSMUX_LOG_FORMAT", ""), ("SESSMUX_LOG", "")];
+    let (code, _, err) = said(&sessmux(&variables, &["check", "--config", "valid/minimal.toml"]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let variables = [("SESSMUX_LOG_FORMAT", "xml")];
+    let (code, _, err) = said(&sessmux(&variables, &["check", "--config", "valid/minimal.toml"]));
+    let expected = "log_format = \"xml\": is neither text nor json\n";
+    assert_eq!((code, err.as_str()), (Some(64), expected));
+}
+
+#[test]
+fn check_finds_what_could_not_be_recorded_to() {
+    let check = ["check", "--config", "valid/minimal.toml", "--record"];
+    let there = |record: &'static str| said(&sessmux(&[], &[&check[..], &[record]].concat()));
+    assert_eq!(there("capture.jsonl").0, Some(0));
+    assert_eq!(there("/dev/null").0, Some(0));
+    for (record, reason) in [("valid", "Is a directory"), ("nowhere/capture.jsonl", "No such file")] {
+        let (code, _, err) = there(record);
+        assert_eq!(code, Some(64), "{record}");
+        assert!(err.starts_with(&format!("record = \"{record}\": {reason}")), "{err}");
+    }
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config/capture.jsonl");
+    assert!(!made.exists(), "nothing is made");
+}
+
+#[test]
+fn a_capture_without_sessions_is_said_to_be_one() {
+    let (code, out, err) = said(&sessmux(
+        &[],
+        &["profiles", "test", "connectonion", "--capture", "/dev/null"],
+    ));
+    let expected = "capture = \"/dev/null\": has no session\n";
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(64), "", expected));
 }

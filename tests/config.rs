@@ -412,6 +412,8 @@ fn limits_that_are_none() {
             "10.1.0.0/8",
             "is an address within its network: 10.0.0.0/8 would be it",
         ),
+        ("--max-sessions", "99999999999999999999", "is too large"),
+        ("--attach-rate", "4294967296", "is too large"),
         ("--attach-rate", "1.5", "is not a number above 0, of times a second"),
     ] {
         let error = load(None, &[], &[&upstream[..], &[flag, text]].concat()).unwrap_err();

@@ -126,6 +126,24 @@ async fn a_first_head_and_then_idle() {
 }
 
 #[tokio::test]
+async fn nobody_is_idle_for_longer_before_the_first_request_than_behind_it() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let limits = Limits {
+        idle_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let proxy = limited(keyed(&agent), limits).await;
+    let mut silent = Raw::connect(proxy.address).await;
+    soon("the end", silent.stream.read_to_end(&mut Vec::new()))
+        .await
+        .unwrap();
+    log.says(&["closed", "no request came in time", "idle_timeout=200ms"])
+        .await;
+    assert_eq!(proxy.refused(Rule::HeadTimeout), 1);
+}
+
+#[tokio::test]
 async fn a_head_that_is_too_large() {
     let log = Log::capture();
     let agent = RawAgent::start().await;
@@ -138,6 +156,12 @@ async fn a_head_that_is_too_large() {
     assert_eq!(refused(&proxy, "/ws?session=a", &long).await.0, 431);
     log.says(&["bad request", "max_head=8192"]).await;
     assert_eq!(proxy.refused(Rule::MaxHead), 1);
+    // here another max_head is no help
+    let many: String = (0..101).map(|number| format!("A{number}: a\r\n")).collect();
+    assert_eq!(refused(&proxy, "/ws?session=a", &many).await.0, 431);
+    log.says(&["bad request", "more than 100 fields"]).await;
+    assert_eq!(log.count(&["bad request", "max_head"]), 1);
+    assert_eq!((proxy.refused(Rule::MaxHead), proxy.refused(Rule::Request)), (1, 1));
     let mut pair = agent.session(&proxy, "/ws?session=a").await;
     pair.works().await;
 }

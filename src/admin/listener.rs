@@ -83,11 +83,18 @@ impl Drop for Listener {
     }
 }
 
-/// Removes a socket that nobody listens on; whatever else is there stays, and binding fails.
+/// Removes a socket that nobody listens on; whatever else is there stays.
 async fn remove_leftover(path: &Path) -> io::Result<()> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
-    if !is_socket {
-        return Ok(());
+    match fs::symlink_metadata(path) {
+        Ok(there) if there.file_type().is_socket() => {}
+        Ok(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "something is there already, and it is no socket",
+            ));
+        }
+        // binding says what it is, if it is anything
+        Err(_) => return Ok(()),
     }
     match UnixStream::connect(path).await {
         Ok(_) => Err(io::Error::new(

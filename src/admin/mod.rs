@@ -95,7 +95,7 @@ impl Admin {
 
     fn new(listener: Listener, server: &Server, drain: CancellationToken, health_only: bool) -> Self {
         let (metrics, sessions) = (server.metrics(), server.sessions());
-        let gate = listener.local_addr().map(|address| Gate::new(address, false, &[], &[]));
+        let gate = listener.local_addr().map(Gate::of_admin);
         Self {
             listener,
             shared: Shared {

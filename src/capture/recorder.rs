@@ -37,6 +37,24 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether [`open`] may succeed: the file can be written to, or there is a folder to make it in. Nothing is made.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn check(path: &Path) -> io::Result<()> {
+    match path.metadata() {
+        // a pipe would wait for its reader
+        Ok(there) if there.is_file() || there.is_dir() => OpenOptions::new().append(true).open(path).map(drop),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            folder.map_or(Ok(()), |folder| folder.metadata().map(drop))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// A recording under way.
 #[derive(Debug)]
 pub struct Recording {

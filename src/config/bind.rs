@@ -32,10 +32,10 @@ impl FromStr for Bind {
         match text.split_once(':') {
             Some(("header", name)) => match HeaderName::from_str(name) {
                 Ok(name) => Ok(Self::Header(name.as_str().to_owned())),
-                Err(_) => Err(format!("{name} is not a header's name")),
+                Err(_) => Err(format!("{name:?} is not a header's name")),
             },
             Some(("cookie", name)) if is_token(name) => Ok(Self::Cookie(name.to_owned())),
-            Some(("cookie", name)) => Err(format!("{name} is not a cookie's name")),
+            Some(("cookie", name)) => Err(format!("{name:?} is not a cookie's name")),
             None if text == "hello" => Ok(Self::Hello),
             None if text == "auth_request" => Ok(Self::AuthRequest),
             None if text == "key" => Ok(Self::Key),

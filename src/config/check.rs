@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Bind, Config, ConfigError, KeyPart, KeySource, ReplayMode, Route, Upstream};
+use super::{Admin, Bind, Config, ConfigError, KeyPart, KeySource, ReplayMode, Route, Upstream};
 use crate::profile::Role;
 
 /// Finds settings that cannot all hold, each well-formed by itself; `in_file` says that the routes are the file's.
@@ -14,6 +14,21 @@ pub(super) fn contradictions(config: &Config, in_file: bool) -> Vec<ConfigError>
     };
     if is_own(config.listen, &config.upstream) {
         error("upstream".into(), &config.upstream, OWN.into());
+    }
+    let admin = match config.admin {
+        Admin::Tcp(address) => Some(address),
+        _ => None,
+    };
+    let listeners = [
+        ("listen", Some(config.listen)),
+        ("admin", admin),
+        ("health", config.health),
+    ];
+    for (index, (name, address)) in listeners.iter().enumerate() {
+        let taken = |earlier: &&(&str, Option<SocketAddr>)| earlier.1.zip(*address).is_some_and(|(a, b)| collide(a, b));
+        if let (Some(address), Some((earlier, _))) = (address, listeners[..index].iter().find(taken)) {
+            error((*name).into(), address, format!("is where {earlier} is"));
+        }
     }
     if let Some(file) = config
         .upstream_ca
@@ -143,6 +158,14 @@ fn is_always_there(source: &KeySource) -> bool {
 pub(super) fn waits_for_first(route: &Route) -> bool {
     let mut sources = route.key.iter().flat_map(|part| &part.alternatives);
     sources.any(|source| matches!(source, KeySource::First(_))) || route.profile.is_signed()
+}
+
+/// Tells whether of two listeners at these addresses the second finds its port taken.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |wide: SocketAddr, it: SocketAddr| wide.ip().is_unspecified() && wide.is_ipv4() == it.is_ipv4();
+    let meet = one.ip() == other.ip() || covers(one, other) || covers(other, one);
+    // 0 is whichever is free
+    meet && one.port() == other.port() && one.port() != 0
 }
 
 /// Tells whether an upstream is the listener, so that a request would run in circles.

@@ -107,7 +107,11 @@ impl Reader<'_> {
         match values {
             Some(values) => layer.set(setting, values, place),
             None => {
-                let wanted = if setting.many { "a list of strings" } else { "one value" };
+                let wanted = if setting.many {
+                    "a list of strings"
+                } else {
+                    "a string, a decimal number, true or false"
+                };
                 let field = place.field(setting.name);
                 self.error(value.span().start, format!("{field}: {wanted} is wanted here"));
             }
@@ -188,11 +192,11 @@ mod tests {
             "f.toml:2: unknown setting \"max-message\": write max_message",
             "f.toml:3: path belongs into a [[route]]",
             "f.toml:4: key: a list of strings is wanted here",
-            "f.toml:5: grace: one value is wanted here",
+            "f.toml:5: grace: a string, a decimal number, true or false is wanted here",
             "f.toml:7: listen holds for all routes: it stands before the first [[route]]",
             "f.toml:8: unknown setting \"route\", expected one of upstream, path,",
             "f.toml:9: route[0].key: a list of strings is wanted here",
-            "f.toml:10: route[0].log_bytes: one value is wanted here",
+            "f.toml:10: route[0].log_bytes: a string, a decimal number, true or false is wanted here",
         ];
         assert_eq!(errors.len(), starts.len(), "{errors:#?}");
         for (error, start) in errors.iter().zip(starts) {

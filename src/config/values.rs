@@ -1,6 +1,7 @@
 //! Values of settings that are a word or a number.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::IntErrorKind;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -71,14 +72,20 @@ pub(super) fn at_least(least: usize, bytes: usize) -> Result<usize, String> {
 }
 
 pub(super) fn count(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|&count| count > 0);
-    count.ok_or_else(|| "is not a number above 0".into())
+    match text.parse::<usize>() {
+        Ok(count @ 1..) => Ok(count),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err("is too large".into()),
+        _ => Err("is not a number above 0".into()),
+    }
 }
 
 /// Times a second.
 pub(super) fn rate(text: &str) -> Result<u32, String> {
-    let rate = text.parse().ok().filter(|&rate| rate > 0);
-    rate.ok_or_else(|| "is not a number above 0, of times a second".into())
+    match text.parse::<u32>() {
+        Ok(rate @ 1..) => Ok(rate),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err("is too large".into()),
+        _ => Err("is not a number above 0, of times a second".into()),
+    }
 }
 
 /// A time in which something can be done.

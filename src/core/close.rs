@@ -18,7 +18,7 @@ pub const NOT_UTF8: u16 = 1007;
 pub const POLICY: u16 = 1008;
 /// A message is over the route's `max_message` or `max_fragments`.
 pub const TOO_BIG: u16 = 1009;
-/// The agent server broke the protocol.
+/// The agent server broke the protocol, or sent a message over the route's `max_message` or `max_fragments`.
 pub const UPSTREAM_FAULT: u16 = 1011;
 /// sessmux restarts or drains; try again.
 pub const RESTART: u16 = 1012;

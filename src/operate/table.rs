@@ -229,6 +229,7 @@ impl Event {
     fn said(&self) -> String {
         let more = self.more.iter().map(|(name, value)| match value {
             Value::String(text) => format!(" {name}={text}"),
+            Value::Null => format!(" no {name}"),
             value => format!(" {name}={value}"),
         });
         self.what.clone() + &more.collect::<String>()

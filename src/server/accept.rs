@@ -242,8 +242,7 @@ async fn serve(
         ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
         () = first_head_late(&talk, limits.head_timeout) => {
             shared.metrics.refused(Rule::HeadTimeout);
-            let cause = if talk.talk() == Talk::Silent { "no request came in time" } else { "a request head was not whole in time" };
-            tracing::info!(client = %address, head_timeout = ?limits.head_timeout, cause, "closed");
+            tracing::info!(client = %address, head_timeout = ?limits.head_timeout, cause = late(talk.talk()), "closed");
             return;
         }
         () = shutdown.cancelled() => {
@@ -276,20 +275,30 @@ async fn first_head_late(wire: &Wire, time: Duration) {
     }
 }
 
+/// What a connection that was closed for its silence has not done.
+fn late(talk: Talk) -> &'static str {
+    match talk {
+        Talk::Silent => "no request came in time",
+        _ => "a request head was not whole in time",
+    }
+}
+
 /// A client that broke the protocol or let us wait has its line; one that left is its own affair.
 fn report(client: SocketAddr, error: &hyper::Error, wire: &Wire, shared: &Shared, limits: &Limits) {
     match wire.talk() {
         _ if error.is_parse() => {
-            let max_head = error.is_parse_too_large().then_some(limits.max_head);
+            let too_large = error.is_parse_too_large();
+            let many = too_large && wire.is_head_whole();
+            let max_head = (too_large && !many).then_some(limits.max_head);
             let rule = max_head.map_or(Rule::Request, |_| Rule::MaxHead);
             shared.metrics.refused(rule);
-            let fault = wire.fault();
+            let fault = wire.fault().or(many.then_some("more than 100 fields in a head"));
             tracing::info!(%client, cause = %error, fault, max_head, "bad request");
         }
-        Talk::Heard if error.is_timeout() => {
+        talk @ (Talk::Silent | Talk::Heard) if error.is_timeout() => {
             shared.metrics.refused(Rule::HeadTimeout);
             let idle_timeout = limits.idle_timeout;
-            tracing::info!(%client, ?idle_timeout, cause = "a request head was not whole in time", "closed");
+            tracing::info!(%client, ?idle_timeout, cause = late(talk), "closed");
         }
         _ => {
             // hyper's own words name the kind only

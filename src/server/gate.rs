@@ -13,6 +13,8 @@ use crate::server::headers::authority;
 pub struct Gate {
     /// A loopback listener is reached by the machine's own browsers, whatever name they were told.
     loopback: bool,
+    /// No setting names hosts: the listener is for operators.
+    fixed: bool,
     /// The listener speaks TLS, so that the scheme of its own origin is known.
     tls: bool,
     /// Where any is set, exactly these are same-origin.
@@ -49,9 +51,19 @@ impl Gate {
     pub fn new(listen: SocketAddr, tls: bool, public: &[Origin], allow: &[Origin]) -> Self {
         Self {
             loopback: listen.ip().to_canonical().is_loopback(),
+            fixed: false,
             tls,
             public: public.to_vec(),
             allow: allow.to_vec(),
+        }
+    }
+
+    /// The rules of a listener for operators: pages have no business there, whatever their origin.
+    #[must_use]
+    pub fn of_admin(listen: SocketAddr) -> Self {
+        Self {
+            fixed: true,
+            ..Self::new(listen, false, &[], &[])
         }
     }
 
@@ -82,7 +94,9 @@ impl Gate {
         }
         Err(Refusal {
             status: StatusCode::MISDIRECTED_REQUEST,
-            log: if self.public.is_empty() {
+            log: if self.fixed {
+                format!("host {host:?} is not served on a loopback listener: ask for an IP address, or for localhost")
+            } else if self.public.is_empty() {
                 format!("host {host:?} is not served on a loopback listener; public_origin would name it")
             } else {
                 format!(

@@ -82,6 +82,11 @@ impl Wire {
             .or(more.then_some("a line that ends without CR"))
     }
 
+    /// Whether the head that hyper would not read was whole, so that it is not its size that is too large.
+    pub(super) fn is_head_whole(&self) -> bool {
+        self.heads.load(Ordering::Relaxed) > self.asked.load(Ordering::Relaxed)
+    }
+
     /// Once the 101 is written, or kept, the socket is this one's.
     pub(super) fn bring(&self, arrival: Arrival) {
         *self.arrival() = Some(Box::new(arrival));

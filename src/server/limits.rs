@@ -96,8 +96,8 @@ impl Limits {
 
     /// Counts a refusal, and has its line, if one is due.
     pub(super) fn refused(&self, client: IpAddr, limit: Limit) {
-        if let Some(unsaid) = self.counted(limit.rule) {
-            tracing::warn!(%client, limit = limit.rule.name(), unsaid, "refused: over a limit");
+        if let Some(unlogged) = self.counted(limit.rule) {
+            tracing::warn!(%client, limit = limit.rule.name(), unlogged, "refused: over a limit");
         }
     }
 
@@ -106,14 +106,14 @@ impl Limits {
         self.metrics.refused(rule);
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let index = Rule::ALL.iter().position(|it| *it == rule)?;
-        let (last, unsaid) = &mut lines[index];
+        let (last, unlogged) = &mut lines[index];
         let now = Instant::now();
         if last.is_some_and(|last| now.duration_since(last) < LINE) {
-            *unsaid += 1;
+            *unlogged += 1;
             return None;
         }
         *last = Some(now);
-        Some(std::mem::take(unsaid))
+        Some(std::mem::take(unlogged))
     }
 
     /// As [`Self::refused`], with the answer: 429 where the client itself has too much, 503 where all have.

@@ -179,8 +179,8 @@ impl Shared {
     }
 
     fn refuse(&self, peer: &Peer, rule: Rule, refusal: &Refusal) -> Response<Body> {
-        if let Some(unsaid) = self.limits.counted(rule) {
-            tracing::warn!(client = %peer, status = refusal.status.as_u16(), unsaid, "{}", refusal.log);
+        if let Some(unlogged) = self.limits.counted(rule) {
+            tracing::warn!(client = %peer, status = refusal.status.as_u16(), unlogged, "{}", refusal.log);
         }
         line(refusal.status, refusal.body)
     }

@@ -131,6 +131,23 @@ impl Left {
             _ => Self::Cut,
         }
     }
+
+    /// What it is called in the log and the metrics.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Closed { .. } => "closed",
+            Self::Cut => "cut",
+            Self::Dismissed { .. } => "dismissed",
+        }
+    }
+
+    /// The close code that was said, by whichever side.
+    pub(super) fn code(self) -> Option<u16> {
+        match self {
+            Self::Closed { code } | Self::Dismissed { code } => Some(code),
+            Self::Cut => None,
+        }
+    }
 }
 
 impl What {

@@ -76,6 +76,19 @@ fn a_loopback_listener_serves_literals_localhost_and_public_hosts() {
 }
 
 #[test]
+fn whom_operators_ask_by_another_name_hears_of_no_setting() {
+    let gate = Gate::of_admin("127.0.0.1:9090".parse().unwrap());
+    assert_eq!(serves(&gate, "localhost:9090"), Ok(()));
+    let refusal = gate
+        .check_host(&Uri::default(), &head("evil.example", None))
+        .unwrap_err();
+    assert!(
+        refusal.log.contains("an IP address, or for localhost") && !refusal.log.contains("public_origin"),
+        "{refusal:?}"
+    );
+}
+
+#[test]
 fn a_malformed_host_is_a_bad_request() {
     for host in [
         "",

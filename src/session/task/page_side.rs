@@ -177,15 +177,15 @@ impl SessionTask {
             return;
         };
         self.record_detach(now, page.epoch, parting);
-        let said = close.and_then(|close| close.code);
-        self.note_detach(now, page.epoch, Left::of(parting, said));
+        let left = Left::of(parting, close.and_then(|close| close.code));
+        self.note_detach(now, page.epoch, left);
         let mut rest = departure.rest;
         if let Some(close) = close.filter(|_| !departure.closed) {
             close.write(&mut rest, None);
         }
         tracing::info!(
-            session = %self.membership.id, epoch = page.epoch, ?parting,
-            code = said, position = self.core.log().boundary().position, "detach"
+            session = %self.membership.id, epoch = page.epoch, cause = left.name(),
+            code = left.code(), position = self.core.log().boundary().position, "detach"
         );
         let tracker = self.membership.tracker();
         if close.is_none() && self.core.end().is_some() {
