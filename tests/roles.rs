@@ -252,6 +252,24 @@ async fn an_open_prompt_is_shown_again_and_an_answered_one_is_not() {
 }
 
 #[tokio::test]
+async fn what_names_no_prompt_answers_none_where_the_rule_wants_a_name() {
+    let mut agent = Agent::start().await;
+    let route = with_rules(&agent, PROMPTS);
+    let (proxy, mut page, mut server) = session(route, &mut agent).await;
+    server.send(asks(1)).await;
+    assert_eq!(page.text().await, asks(1));
+    // as what JSON-RPC says of a message that could not be read
+    let nobodys = r#"{"type":"APPROVAL_RESPONSE","request_id":null}"#;
+    page.send(nobodys).await;
+    assert_eq!(server.text().await, nobodys);
+    page.leave().await;
+    let mut page = proxy.page("/ws?s=1").await;
+    assert_eq!(page.text().await, asks(1));
+    page.send(answer(1)).await;
+    assert_eq!(server.text().await, answer(1), "it is the first answer");
+}
+
+#[tokio::test]
 async fn a_prompt_from_before_the_range_comes_just_before_live() {
     let mut agent = Agent::start().await;
     let mut route = with_rules(&agent, PROMPTS);
@@ -433,4 +451,27 @@ async fn a_conversation_that_is_over_ends_with_its_page() {
         agent.connection().await.send("anew").await;
         assert_eq!(page.text().await, "anew");
     }
+}
+
+#[tokio::test]
+async fn whoever_comes_when_a_conversation_is_over_begins_another_though_its_page_is_still_there() {
+    let mut agent = Agent::start().await;
+    let rules = "[[rule]]\nfrom = \"client\"\nwhen = { \"/close\" = true }\nrole = \"end\"\n";
+    let route = with_rules(&agent, rules);
+    let (proxy, mut page, mut server) = session(route, &mut agent).await;
+    let over = r#"{"close":true}"#;
+    page.send(over).await;
+    assert_eq!(server.text().await, over);
+
+    let mut newer = proxy.page("/ws?s=1").await;
+    let mut other = agent.connection().await;
+    newer.send("hello").await;
+    assert_eq!(other.text().await, "hello");
+    other.send("anew").await;
+    assert_eq!(newer.text().await, "anew");
+    // the older one goes on undisturbed, to its own end
+    server.send("rest").await;
+    assert_eq!(page.text().await, "rest");
+    page.leave().await;
+    assert_eq!(server.close_code().await, Some(1001));
 }

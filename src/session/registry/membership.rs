@@ -71,13 +71,17 @@ impl Membership {
             Naming::Changed
         } else {
             tracing::warn!(session = %self.id, "the id that the server chose is taken: one-to-one from here on");
-            // it stays in the registry, where nobody finds it but who stops all sessions
-            let alone = Arc::new(Key::clone(&self.key).alone());
-            self.enter(Arc::clone(&alone));
-            self.forget();
-            self.key = alone;
+            self.stand_alone();
             Naming::Taken
         }
+    }
+
+    /// Nobody finds it by its name from here on; it stays in the registry, for who lists or stops all sessions.
+    pub(in crate::session) fn stand_alone(&mut self) {
+        let alone = Arc::new(Key::clone(&self.key).alone());
+        self.enter(Arc::clone(&alone));
+        self.forget();
+        self.key = alone;
     }
 
     /// All sessions are asked to give memory back.

@@ -99,6 +99,10 @@ impl SessionTask {
             Some(Role::Request) => self.request(rule, message, &text, is_hello),
             Some(Role::PromptAnswer) => {
                 let id = rule.and_then(|rule| rule.id_of(&text));
+                // one that should name a prompt and does not answers none: an error about another message, say
+                if id.is_none() && rule.is_some_and(|rule| rule.id.is_some()) {
+                    return self.forward(message, is_hello);
+                }
                 match self.core.prompt_answered(now, id.as_deref()) {
                     Answer::Late => {
                         let late = self.core.counts().late_answers;
@@ -128,6 +132,11 @@ impl SessionTask {
     pub(super) fn conversation_over(&mut self, now: Instant) {
         self.turn_ended(now);
         self.core.stay_one_to_one();
+        if !self.membership.key.is_alone() {
+            // whoever comes now, while its page is still here, begins another
+            self.membership.stand_alone();
+            self.release_waiting(Naming::Taken);
+        }
     }
 
     /// Whether no hello may reach the server that sessmux has not verified: those that name another's session are refused.
