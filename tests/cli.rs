@@ -318,13 +318,3 @@ fn check_finds_what_could_not_be_recorded_to() {
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config/capture.jsonl");
     assert!(!made.exists(), "nothing is made");
 }
-
-#[test]
-fn a_capture_without_sessions_is_said_to_be_one() {
-    let (code, out, err) = said(&sessmux(
-        &[],
-        &["profiles", "test", "connectonion", "--capture", "/dev/null"],
-    ));
-    let expected = "capture = \"/dev/null\": has no session\n";
-    assert_eq!((code, out.as_str(), err.as_str()), (Some(64), "", expected));
-}

@@ -285,7 +285,7 @@ impl Log {
     /// how many.
     pub fn evict(&mut self, cursor: Option<u64>) -> u64 {
         let limit = cursor.unwrap_or(u64::MAX).min(self.newest);
-        let before = self.base.position;
+        let (before, removed) = (self.base.position, self.removed);
         // the oldest message is complete only where it lies before another's start
         while self.over_bounds() && self.base.offset < limit {
             if let Some(next) = self.behind_oldest_slab().filter(|next| next.offset <= limit) {
@@ -305,7 +305,8 @@ impl Log {
             self.base = next;
             self.drop_slabs();
         }
-        self.base.position - before
+        // what had been removed was not evicted
+        self.base.position - before - (removed - self.removed)
     }
 
     /// The start of the first message that does not begin in the oldest slab, where all before it has to go: they are not

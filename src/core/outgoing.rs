@@ -68,9 +68,9 @@ impl Outgoing {
         }
     }
 
-    /// Whether it stands where it stops.
-    pub fn is_stopped(&self) -> bool {
-        self.stop.is_some_and(|stop| self.cursor >= stop.get())
+    /// Whether it stands where it stops: nothing lies between, or only what was removed.
+    pub fn is_stopped(&self, log: &Log) -> bool {
+        self.stop.is_some_and(|stop| log.reach(self.cursor, stop.get(), 1) == 0)
     }
 
     /// Sends these whole messages, and goes on.
@@ -86,12 +86,12 @@ impl Outgoing {
 
     /// Whether something of the log is to be sent.
     pub fn lacks_data(&self, log: &Log) -> bool {
-        self.cursor < log.end() && log.distance(self.cursor, log.end()) > 0
+        log.reach(self.cursor, log.end(), 1) > 0
     }
 
     /// Whether so much is to be sent that what waits behind it waits long.
     pub fn is_behind(&self, log: &Log) -> bool {
-        log.distance(self.cursor, log.end()) > BEHIND
+        log.reach(self.cursor, log.end(), BEHIND + 1) > BEHIND
     }
 
     /// The last message boundary that was sent.
@@ -179,11 +179,10 @@ impl Outgoing {
         let last = out.len() - 1;
         count += log.slices(self.cursor, self.control_at.min(limit), &mut out[count..last]);
         let reached: usize = out[..count].iter().map(|slice| slice.len()).sum();
+        let reached = (reached - (self.head.len() - self.head_sent)) as u64;
         // what acknowledges the messages before the stop must follow what is added there
         let stopped = self.stop.is_some_and(|stop| stop.get() <= self.control_at);
-        if !stopped
-            && reached as u64 == (self.head.len() - self.head_sent) as u64 + log.distance(self.cursor, self.control_at)
-        {
+        if !stopped && log.reach(self.cursor, self.control_at, reached + 1) == reached {
             out[count] = IoSlice::new(&self.control[self.control_sent..]);
             count += 1;
         }
@@ -207,7 +206,7 @@ impl Outgoing {
         } else {
             self.control_at
         };
-        let now = (written as u64).min(log.distance(self.cursor, limit));
+        let now = log.reach(self.cursor, limit, written as u64);
         self.cursor = log.advance(self.cursor, now);
         self.control_sent += written - now as usize;
         if self.control_sent == self.control.len() {
@@ -276,14 +275,27 @@ mod tests {
         /// between frames, sessmux's own messages between messages, and the rest is the head and the log, in order.
         #[test]
         fn nothing_splits_a_frame_and_only_what_was_removed_is_missing(
+            before in 0..4usize,
             steps in proptest::collection::vec((0..7u8, 1..400usize), 1..200),
         ) {
             let mut log = Log::new(Bounds { bytes: 1 << 20, messages: 1000 });
-            let mut out = Outgoing::new(b"\x81\x04head".to_vec(), log.boundary());
             // of each message its frames, where it starts, and whether it was removed
             let mut messages: Vec<(Vec<Vec<u8>>, Mark, bool)> = Vec::new();
+            for number in 0..before as u64 {
+                let (mark, mut frame) = (log.boundary(), Vec::new());
+                write(&mut frame, Opcode::Binary, &number.to_be_bytes(), None);
+                log.push(&frame);
+                log.commit(true);
+                messages.push((vec![frame], mark, false));
+            }
+            // what is there already is to be followed by something
+            let stop = NonZeroU64::new(log.boundary().offset);
+            let mut out = Outgoing::stopping(b"\x81\x04head".to_vec(), Mark::default(), stop);
             let (mut sent, mut own) = (Vec::new(), 0);
             for (step, size) in steps {
+                if out.is_stopped(&log) {
+                    out.add(b"\x82\x05added");
+                }
                 match step {
                     0 | 1 => {
                         let (mark, number) = (log.boundary(), messages.len() as u64);
@@ -321,8 +333,13 @@ mod tests {
                 }
             }
             while !out.is_empty(&log) {
+                if out.is_stopped(&log) {
+                    out.add(b"\x82\x05added");
+                }
                 out.place_messages(&log);
+                let before = sent.len();
                 read_all(&mut out, &log, 100, &mut sent);
+                prop_assert!(sent.len() > before, "there is something to send, and nothing is sent");
             }
             let mut got = data_frames(&sent).into_iter();
             prop_assert_eq!(got.next(), Some(b"\x81\x04head".to_vec()));
@@ -335,12 +352,20 @@ mod tests {
             }
             got.retain(|frame| !is_own(frame));
             let mut got = &got[..];
-            for (frames, _, gone) in &messages {
+            for (index, (frames, _, gone)) in messages.iter().enumerate() {
+                if index == before && stop.is_some() {
+                    prop_assert_eq!(&got[0], b"\x82\x05added");
+                    got = &got[1..];
+                }
                 if got.starts_with(frames) {
                     got = &got[frames.len()..];
                 } else {
                     prop_assert!(gone, "a message that was not removed is missing");
                 }
+            }
+            if messages.len() == before && stop.is_some() {
+                prop_assert_eq!(&got[0], b"\x82\x05added");
+                got = &got[1..];
             }
             prop_assert!(got.is_empty(), "more than there was");
         }

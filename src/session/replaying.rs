@@ -20,9 +20,9 @@ impl Replaying {
         Self { since, mode, end }
     }
 
-    /// Whether it is complete when the page was sent the log up to this offset.
-    pub(super) fn is_over(&self, sent: u64) -> bool {
-        sent >= self.end
+    /// Offset in the log at which it is complete.
+    pub(super) fn end(&self) -> u64 {
+        self.end
     }
 
     /// Counts how long it took.

@@ -1,6 +1,7 @@
 //! Agent servers that are down, refuse, hang, lie or break the protocol.
 
 use sessmux::config::KeySource;
+use sessmux::metrics::Rule;
 
 use crate::common::capture::Log;
 use crate::common::raw::{Got, Pair, Raw, RawAgent, frame};
@@ -59,6 +60,20 @@ fn upstream_offences() -> Vec<(&'static str, Vec<u8>, u16, &'static str)> {
 #[tokio::test]
 async fn an_upstreams_offence_ends_its_session_and_no_other() {
     offend(false).await;
+}
+
+#[tokio::test]
+async fn a_message_of_an_agents_that_is_too_large_is_called_that() {
+    let (agent, log) = (RawAgent::start().await, Log::capture());
+    let proxy = keyed(&agent).await;
+    let Pair { mut page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    server
+        .write(&[&[0x82, 127][..], &(LIMIT as u64 + 1).to_be_bytes()].concat())
+        .await;
+    let reason = "a message of the agent server is too large";
+    assert_eq!(page.closed().await, (1011, reason.into()));
+    log.says(&["WARN", reason, "max_message = 1048576"]).await;
+    assert_eq!(proxy.refused(Rule::MaxMessage), 1);
 }
 
 #[tokio::test]

@@ -19,6 +19,9 @@ struct Plain {
     now: Instant,
     facts: PageFacts,
     epoch: u64,
+    /// How many messages its replay was said to hold, and how many it should have been sent besides.
+    replayed: u64,
+    gap: u64,
     bytes: Vec<u8>,
 }
 
@@ -34,6 +37,8 @@ impl Plain {
                 last_request: None,
             },
             epoch: 0,
+            replayed: 0,
+            gap: 0,
             bytes: Vec::new(),
         };
         it.load();
@@ -55,6 +60,7 @@ impl Plain {
             panic!("not attached")
         };
         self.epoch = attachment.epoch;
+        (self.replayed, self.gap) = (attachment.replayed, attachment.gap);
         self.bytes.clear();
     }
 
@@ -365,4 +371,61 @@ fn nobody_waits_for_an_answer_at_the_end() {
     assert_eq!(it.reads(true), [""; 0]);
     it.reload();
     assert_eq!(it.reads(true), [""; 0]);
+}
+
+#[test]
+fn a_prompt_from_before_the_range_comes_though_the_end_of_the_range_was_removed() {
+    let mut it = Plain::new(Policy {
+        replay_refresh: ReplayMode::Turn,
+        ..POLICY
+    });
+    it.asks("a");
+    it.receive("turn", |core, now| core.turn_started(now));
+    // for the page that asked alone
+    it.receive("answer", |core, _| core.answer());
+    it.reload();
+    assert_eq!(it.reads(true), ["turn", "a?"]);
+    it.says("live");
+    assert_eq!(it.reads(true), ["live"]);
+    it.core.upstream_ended(it.now, UpstreamEnd::Abrupt);
+    assert!(it.core.page_ends_abruptly(), "and so does the end");
+}
+
+#[test]
+fn what_was_superseded_while_a_page_stood_in_it_is_not_replayed() {
+    let mut it = Plain::new(POLICY);
+    it.receive("state 1", |core, _| core.latest("state"));
+    assert!(it.write(3));
+    it.receive("state 2", |core, _| core.latest("state"));
+    it.reload();
+    assert_eq!((it.reads(true), it.replayed), (vec!["state 2".into()], 1));
+
+    it.asks("a");
+    assert!(it.write(3));
+    it.core.prompts_ended(it.now, Some("a"));
+    // another takes its place amid that
+    it.load();
+    assert_eq!((it.reads(true), it.replayed), (vec!["state 2".into()], 1));
+}
+
+#[test]
+fn what_was_removed_is_neither_replayed_nor_lost() {
+    let mut it = Plain::new(Policy {
+        log: Bounds {
+            messages: 3,
+            ..POLICY.log
+        },
+        ..POLICY
+    });
+    it.core.detach(it.now, it.epoch, Parting::Closed(Some(1001)));
+    it.says("one");
+    for number in 0..100 {
+        it.receive(&format!("state {number}"), |core, _| core.latest("state"));
+    }
+    it.says("two");
+    it.says("three");
+    assert_eq!(it.core.counts().evicted, 1, "that is one, not what was superseded");
+    it.load();
+    assert_eq!((it.replayed, it.gap), (3, 1));
+    assert_eq!(it.reads(true), ["state 99", "two", "three"]);
 }

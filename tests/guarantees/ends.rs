@@ -36,6 +36,29 @@ async fn g9_upstreams_close_reaches_the_page_behind_the_rest() {
 }
 
 #[tokio::test]
+async fn g9_a_close_between_the_frames_of_a_message_reaches_the_page_there() {
+    let agent = RawAgent::start().await;
+    let proxy = keyed(&agent).await;
+    let Pair { mut page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    server.send("whole").await;
+    server.frame(0x01, b"part").await;
+    assert_eq!(page.text().await, "whole");
+    assert_eq!(page.next_but_pings().await, Got::Frame(0x01, false, b"part".to_vec()));
+    // what a server does whose generator of fragments fails
+    let close = [&1011u16.to_be_bytes()[..], b"it failed"].concat();
+    server
+        .write(&[frame(0x00, b" of it", false), frame(0x88, &close, false)].concat())
+        .await;
+    assert_eq!(page.next_but_pings().await, Got::Frame(0x00, false, b" of it".to_vec()));
+    assert_eq!(page.closed().await, (1011, "it failed".into()));
+
+    // another load gets what was whole
+    let mut page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    assert_eq!(page.text().await, "whole");
+    assert_eq!(page.closed().await, (1011, "it failed".into()));
+}
+
+#[tokio::test]
 async fn g9_an_end_without_a_close_frame_stays_one() {
     for reset in [false, true] {
         let agent = RawAgent::start().await;

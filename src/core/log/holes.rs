@@ -6,7 +6,7 @@ impl Log {
     /// Removes the complete message that starts at `mark`, unless it was evicted, or a reader at `cursor` stands amid
     /// it; returns whether it did. Positions stay what they were.
     pub fn remove(&mut self, mark: Mark, cursor: Option<u64>) -> bool {
-        if mark.offset < self.base.offset || mark.offset >= self.boundary.offset {
+        if !self.holds(mark) {
             return false;
         }
         let end = self.next_message(mark);
@@ -40,23 +40,45 @@ impl Log {
         true
     }
 
+    /// Whether the message that starts at `mark` was complete, and is not evicted yet.
+    pub fn holds(&self, mark: Mark) -> bool {
+        mark.offset >= self.base.offset && mark.offset < self.boundary.offset
+    }
+
     /// How many bytes there are from `from` to `to`.
     pub fn distance(&self, from: u64, to: u64) -> u64 {
+        self.reach(from, to, u64::MAX)
+    }
+
+    /// As [`Self::distance`], but no more than `most`: what lies beyond that is not walked.
+    pub fn reach(&self, from: u64, to: u64, most: u64) -> u64 {
         if self.removed == 0 {
-            to.saturating_sub(from)
+            to.saturating_sub(from).min(most)
         } else {
-            self.distance_over_holes(from, to)
+            self.reach_over_holes(from, to, most)
         }
     }
 
     // apart, so that logs without holes, which most are, do not pay for a call
     #[cold]
-    fn distance_over_holes(&self, from: u64, to: u64) -> u64 {
-        let slabs = self.slabs.range(self.slab_of(from)..);
-        let slabs = slabs.take_while(|slab| slab.start < to);
-        slabs
-            .map(|slab| slab.end().min(to).saturating_sub(slab.start.max(from)))
-            .sum()
+    fn reach_over_holes(&self, from: u64, to: u64, most: u64) -> u64 {
+        let mut reached = 0;
+        for slab in self.slabs.range(self.slab_of(from)..) {
+            if slab.start >= to || reached >= most {
+                break;
+            }
+            reached += slab.end().min(to).saturating_sub(slab.start.max(from));
+        }
+        reached.min(most)
+    }
+
+    /// How many complete messages are retained from `mark` on.
+    pub fn messages_from(&self, mark: Mark) -> u64 {
+        if self.removed == 0 {
+            self.boundary.position - mark.position
+        } else {
+            self.positions(mark).len() as u64
+        }
     }
 
     /// Where a reader at `cursor` stands once it has read so many bytes, which there are.

@@ -305,7 +305,13 @@ proptest! {
                     let left: usize = left.map(|(_, known)| known.wire.len()).sum::<usize>() - has;
                     prop_assert_eq!(log.distance(cursor, log.end()), left as u64);
                 }
-                Step::Evict => { log.evict(Some(cursor)); }
+                Step::Evict => {
+                    let (before, messages) = (log.base().position as usize, log.messages());
+                    let evicted = log.evict(Some(cursor));
+                    prop_assert_eq!(log.messages(), messages - evicted);
+                    let passed = &all[before..log.base().position as usize];
+                    prop_assert_eq!(evicted, passed.iter().filter(|known| !known.gone).count() as u64);
+                }
                 Step::Abandon(size) => {
                     log.push(&frame(size, false, b'?'));
                     log.abandon_message();

@@ -180,7 +180,12 @@ impl Session {
         if replaced.is_some() {
             self.fights.get_or_insert_default().takeover(now);
         }
+        if self.end.is_some() {
+            // the page that had part of it has what it got
+            self.log.abandon_message();
+        }
         self.forget_answers();
+        self.remove_leaving();
         let mut missing = 0;
         if let (Hello::Stands(Some(record)), Some(_)) = (&self.hello, cause) {
             let (before, recorded) = record.answer.split_at(record.answer_at);
@@ -214,7 +219,7 @@ impl Session {
             past.judge = None;
         }
         self.grace = None;
-        let replayed = self.log.boundary().position - from.position;
+        let replayed = self.log.messages_from(from);
         Admission::Attached(Attachment {
             epoch: self.epoch,
             cause,
@@ -242,6 +247,8 @@ impl Session {
             ReplayMode::None => self.log.boundary(),
         };
         let lost = base.position.saturating_sub(wanted.position.max(after_hello.position));
+        // what was removed before it came to that is not lost
+        let lost = lost.min(self.counts().evicted);
         (later(wanted, oldest), lost)
     }
 
@@ -286,6 +293,7 @@ impl Session {
         let shown = whole && self.end.as_ref().is_some_and(|end| end.reattached);
         let over = echoed || shown || self.ends_with_page();
         let (rest, closed) = attached.rest(&self.log);
+        self.remove_leaving();
         self.grace = Some(now + self.grace());
         if let Some(end) = &mut self.end {
             end.echo = None;
@@ -303,8 +311,8 @@ impl Session {
     /// Whether a close answers upstream's: a page that leaves by itself says 1001, which crosses it.
     fn is_echo(&self, parting: Parting) -> bool {
         let away = Some(close::GOING_AWAY);
-        match (self.end(), parting) {
-            (Some(UpstreamEnd::Close(ours)), Parting::Closed(code)) => code != away || ours.code == away,
+        match (self.end().and_then(UpstreamEnd::close), parting) {
+            (Some(ours), Parting::Closed(code)) => code != away || ours.code == away,
             _ => false,
         }
     }

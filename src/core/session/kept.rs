@@ -29,6 +29,8 @@ pub(super) struct Kept {
     pub(super) echoes: Vec<Vec<u8>>,
     /// Where the newest full state of each kind starts.
     latest: HashMap<String, Mark>,
+    /// A message that is to be removed once the page does not stand amid it any more.
+    leaving: Option<Mark>,
 }
 
 impl Session {
@@ -145,9 +147,23 @@ impl Session {
         }
     }
 
-    /// Removes a message from the log, unless the page stands in it.
+    /// Removes a message from the log; one that the page stands amid goes when that has left, at the latest.
     fn remove(&mut self, mark: Mark) {
         let cursor = self.attached.as_ref().map(|attached| attached.out.cursor());
-        self.log.remove(mark, cursor);
+        if self.log.remove(mark, cursor) || !self.log.holds(mark) {
+            return;
+        }
+        // there is one only that the page can stand amid
+        let earlier = self.kept.get_or_insert_default().leaving.replace(mark);
+        if let Some(earlier) = earlier.filter(|earlier| *earlier != mark) {
+            self.log.remove(earlier, cursor);
+        }
+    }
+
+    /// The page has left that stood amid a message that was to be removed.
+    pub(super) fn remove_leaving(&mut self) {
+        if let Some(mark) = self.kept.as_mut().and_then(|kept| kept.leaving.take()) {
+            self.log.remove(mark, None);
+        }
     }
 }

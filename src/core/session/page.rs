@@ -67,7 +67,7 @@ impl Session {
     pub fn slices<'a>(&'a mut self, now: Instant, out: &mut [IoSlice<'a>]) -> usize {
         let Some(attached) = &mut self.attached else { return 0 };
         let log = &self.log;
-        if attached.out.is_stopped() {
+        if attached.out.is_stopped(log) {
             // those that are still open, and that somebody waits for
             let (from, waits) = (attached.from, self.end.is_none());
             let prompts = self.kept.iter().flat_map(|kept| kept.prompts.open());
@@ -78,7 +78,7 @@ impl Session {
         attached.out.place_messages(log);
         if let Some(end) = &mut self.end {
             end.echo.get_or_insert(now + ECHO);
-            if let UpstreamEnd::Close(close) = &end.how
+            if let Some(close) = end.how.close()
                 && !attached.ending
             {
                 attached.ending = attached.out.push_control_last(log, |out| close.write(out, None));

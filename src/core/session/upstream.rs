@@ -19,8 +19,20 @@ const MAX_ECHOES: usize = 64 * 1024;
 pub enum UpstreamEnd {
     /// With this close frame, or for this reason of ours; the page gets the same.
     Close(Close),
+    /// It broke the protocol, for which the page gets this close.
+    Fault(Close),
     /// Without one, and so does the page's.
     Abrupt,
+}
+
+impl UpstreamEnd {
+    /// The close that the page gets.
+    pub fn close(&self) -> Option<&Close> {
+        match self {
+            Self::Close(close) | Self::Fault(close) => Some(close),
+            Self::Abrupt => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -207,7 +219,7 @@ impl Session {
     }
 
     /// The upstream connection is over; only the first call counts. Returns whether the attached page has part of a
-    /// message that will never be complete: its connection must be aborted, and it be detached as [`Parting::Cut`](crate::core::cause::Parting::Cut).
+    /// message that will never be complete, and no close to come behind it: its connection must be aborted, and it be detached as [`Parting::Cut`](crate::core::cause::Parting::Cut).
     pub fn upstream_ended(&mut self, now: Instant, how: UpstreamEnd) -> bool {
         if self.end.is_some() {
             return false;
@@ -219,11 +231,13 @@ impl Session {
         let soon = now + self.policy.grace;
         self.grace = self.grace.map(|at| at.min(soon));
         let whole = self.log.boundary().offset;
-        let torn = self
+        let amid = self
             .attached
             .as_ref()
             .is_some_and(|attached| attached.out.cursor() > whole);
-        if !torn {
+        // a close frame may stand between the frames of a message (RFC 6455 section 5.4): there the page gets it too
+        let torn = amid && !matches!(how, UpstreamEnd::Close(_));
+        if !amid {
             self.log.abandon_message();
             if let Some(attached) = &mut self.attached {
                 attached.out.rewind(&self.log);

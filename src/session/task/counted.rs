@@ -94,17 +94,22 @@ impl SessionTask {
             ReplayMode::None => Replay::None,
         };
         let metrics = self.membership.metrics();
-        let end = self.core.log().boundary().offset;
+        let log = self.core.log();
+        let end = log.boundary().offset;
         metrics.replays.of(mode).inc();
         metrics.replayed_messages.of(mode).inc_by(it.replayed);
-        metrics.replayed_bytes.of(mode).inc_by(end - it.from.offset);
+        metrics
+            .replayed_bytes
+            .of(mode)
+            .inc_by(log.distance(it.from.offset, end));
         (it.replayed > 0).then(|| Box::new(Replaying::new(mode, end)))
     }
 
     /// Something was written to the page: perhaps its replay is complete.
     pub(super) fn replay_written(&mut self) {
         let Some(page) = &mut self.page else { return };
-        if let Some(replaying) = page.replaying.take_if(|it| it.is_over(self.core.sent())) {
+        let (sent, log) = (self.core.sent(), self.core.log());
+        if let Some(replaying) = page.replaying.take_if(|it| log.reach(sent, it.end(), 1) == 0) {
             replaying.count(self.membership.metrics());
         }
     }

@@ -29,10 +29,11 @@ impl SessionTask {
         let end = self.why.as_deref().map(|(at, why)| End {
             moment: clocks.moment(*at),
             why: why.clone(),
-            code: match self.core.end() {
-                Some(UpstreamEnd::Close(close)) => close.code,
-                Some(UpstreamEnd::Abrupt) | None => None,
-            },
+            code: self
+                .core
+                .end()
+                .and_then(UpstreamEnd::close)
+                .and_then(|close| close.code),
         });
         Description {
             session: self.membership.id,
@@ -83,10 +84,7 @@ impl SessionTask {
     }
 
     pub(super) fn note_upstream_end(&mut self, now: Instant, how: &UpstreamEnd, why: &str) {
-        let code = match how {
-            UpstreamEnd::Close(close) => Some(close.code.unwrap_or(close::NO_CODE)),
-            UpstreamEnd::Abrupt => None,
-        };
+        let code = how.close().map(|close| close.code.unwrap_or(close::NO_CODE));
         self.note(now, What::UpstreamEnd { code });
         self.note_end(&format!("upstream ended: {why}"));
     }

@@ -51,10 +51,7 @@ impl SessionTask {
     }
 
     pub(super) fn record_end(&self, now: Instant, how: &UpstreamEnd) {
-        let code = match how {
-            UpstreamEnd::Close(close) => Some(close.code.unwrap_or(close::NO_CODE)),
-            UpstreamEnd::Abrupt => None,
-        };
+        let code = how.close().map(|close| close.code.unwrap_or(close::NO_CODE));
         self.record(now, Event::End { code });
     }
 

@@ -10,7 +10,7 @@ use super::SessionTask;
 use crate::core::close::{self, Close};
 use crate::core::frame::Opcode;
 use crate::core::session::{Received, UpstreamEnd};
-use crate::metrics;
+use crate::metrics::{self, Rule};
 use crate::profile::Side;
 use crate::session::farewell::farewell;
 use crate::session::scratch;
@@ -207,17 +207,21 @@ impl SessionTask {
             farewell(self.membership.tracker(), socket, rest);
         }
         self.note(now, What::UpstreamFault { code });
-        let close = Close::new(close::UPSTREAM_FAULT, "the agent server broke the protocol");
-        self.upstream_ended(now, UpstreamEnd::Close(close), what);
+        let reason = if code == close::TOO_BIG {
+            self.membership.refused(Rule::MaxMessage);
+            "a message of the agent server is too large"
+        } else {
+            "the agent server broke the protocol"
+        };
+        tracing::warn!(session = %self.membership.id, code, cause = what, "{reason}");
+        let close = Close::new(close::UPSTREAM_FAULT, reason);
+        self.upstream_ended(now, UpstreamEnd::Fault(close), what);
     }
 
     pub(super) fn upstream_ended(&mut self, now: Instant, how: UpstreamEnd, why: &str) {
         if let Some(upstream) = self.upstream.take() {
-            let echo = match &how {
-                UpstreamEnd::Close(close) => Some(close.clone()),
-                UpstreamEnd::Abrupt => None,
-            };
-            let (socket, rest) = upstream.finish(echo.as_ref());
+            let echo = how.close();
+            let (socket, rest) = upstream.finish(echo);
             // a peer that ended without a close frame gets no bytes either
             farewell(
                 self.membership.tracker(),

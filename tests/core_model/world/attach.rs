@@ -73,6 +73,9 @@ impl World {
                     let ours = (!it.replaced_closed).then_some(close::REPLACED).or(self.end_code());
                     assert_eq!(code, Some(ours), "the replaced page is closed at once, and once");
                     self.remember(old);
+                    if self.end.is_some() {
+                        self.drop_incomplete();
+                    }
                     self.takeover();
                 }
                 let mut head = VecDeque::from([given]);

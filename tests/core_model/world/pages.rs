@@ -53,6 +53,9 @@ impl World {
                 "its frame is completed, then it is closed"
             );
         }
+        if self.end.is_some() {
+            self.drop_incomplete();
+        }
         let parting = if page.gap_told && parting == Parting::Cut {
             Parting::Gap
         } else {

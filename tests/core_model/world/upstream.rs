@@ -178,6 +178,12 @@ impl World {
         assert!(after < self.complete.max(1), "the newest is kept");
     }
 
+    /// Nobody gets a message any more that is never to be whole.
+    pub(super) fn drop_incomplete(&mut self) {
+        self.frames.truncate(self.first_after(self.complete));
+        assert!(!self.core.log().amid_message(), "an incomplete message is dropped");
+    }
+
     pub(super) fn upstream_ends(&mut self, how: UpstreamEnd) {
         let again = self.end.is_some();
         let boundary = self.start_of(self.first_after(self.complete));
@@ -190,7 +196,12 @@ impl World {
             assert!(!torn, "only the first end counts");
             return;
         }
-        assert_eq!(torn, amid, "a page that has part of a message is aborted");
+        let abrupt = how == UpstreamEnd::Abrupt;
+        assert_eq!(
+            torn,
+            amid && abrupt,
+            "a page that has part of a message is aborted, or is closed behind that"
+        );
         self.end = Some(how);
         self.running = false;
         if let Some(last) = &mut self.last {
@@ -201,8 +212,9 @@ impl World {
         if torn {
             self.detach_now(Parting::Cut, false);
         }
-        self.frames.truncate(self.first_after(self.complete));
-        assert!(!self.core.log().amid_message(), "an incomplete message is dropped");
+        if torn || !amid {
+            self.drop_incomplete();
+        }
         if self.page.is_none() && self.hello != Hello::Stands {
             self.over = true;
         }

@@ -90,7 +90,10 @@ impl Rehearsal {
                     // to make the messages of every refresh at every message would take long
                     let mut slices = [IoSlice::new(&[]); SLICES];
                     core.slices(now, &mut slices);
-                    replay.hello = messages(&slices[0], Sender::Server).0.len();
+                    let head = messages(&slices[0], Sender::Server).0.len();
+                    // where there is nothing between, prompts are part of the head
+                    let prompts = replay.log.is_empty().then_some(replay.prompts.len());
+                    replay.hello = head.saturating_sub(prompts.unwrap_or(0));
                 }
                 Refresh::Replay(replay)
             }
