@@ -290,3 +290,40 @@ async fn ids_may_be_a_group_of_the_text() {
     server.send(r#"42["end"]"#).await;
     assert_eq!(page.text().await, r#"42["end"]"#);
 }
+
+#[tokio::test]
+async fn a_page_cancels_its_own_request_and_no_other() {
+    let mut agent = Agent::start().await;
+    let proxy = start(&agent).await;
+    let (mut page, mut server) = first(&proxy, &mut agent).await;
+    says(&mut page, json!({"id": 1, "method": "long/job"})).await;
+    let long = asked(&mut server, "long/job").await;
+    page.leave().await;
+
+    let mut page = hello(&proxy, json!(0)).await;
+    assert_eq!(got(&mut page).await, json!({"id": 0, "result": {"agent": "x"}}));
+    let about = |id: &Value| json!({"method": "notifications/cancelled", "params": {"requestId": id}});
+    // that of the page before, which has the same id there; and one that was never asked
+    for id in [&long, &json!(1), &json!("x")] {
+        says(&mut page, about(id)).await;
+    }
+    says(&mut page, json!({"id": 1, "method": "short/job"})).await;
+    let short = asked(&mut server, "short/job").await;
+    assert_ne!(short, long);
+    says(&mut page, about(&json!(1))).await;
+    assert_eq!(heard(&mut server).await, about(&short));
+    says(&mut page, json!({"id": "a", "method": "other/job"})).await;
+    let other = asked(&mut server, "other/job").await;
+    says(&mut page, json!({"method": "$/cancelRequest", "params": {"id": "a"}})).await;
+    assert_eq!(
+        heard(&mut server).await,
+        json!({"method": "$/cancelRequest", "params": {"id": other}}),
+        "a string stays one"
+    );
+    // once it is answered there is nothing to cancel
+    server.send(&json!({"id": other, "result": 1}).to_string()).await;
+    assert_eq!(got(&mut page).await, json!({"id": "a", "result": 1}));
+    says(&mut page, about(&json!("a"))).await;
+    says(&mut page, json!({"method": "note"})).await;
+    assert_eq!(heard(&mut server).await, json!({"method": "note"}));
+}

@@ -34,6 +34,12 @@ impl Requests {
         self.last
     }
 
+    /// The id upstream of the newest request that the page asked under this id and that waits for its answer.
+    pub fn waits(&self, id: &[u8]) -> Option<u64> {
+        let mut waiting = self.waiting.iter().rev();
+        waiting.find_map(|(upstream, (epoch, own))| (*epoch == self.epoch && **own == *id).then_some(*upstream))
+    }
+
     /// The id upstream of the last request; 0 before the first.
     pub fn last(&self) -> u64 {
         self.last
@@ -81,7 +87,9 @@ mod tests {
         assert_eq!(own(&mut requests, two), Some(b"\"0\"".to_vec()));
         assert_eq!(own(&mut requests, two), None, "once");
         drop(requests.next_epoch());
+        assert_eq!(requests.waits(b"0"), None);
         let three = requests.asked(b"0");
+        assert_eq!((requests.waits(b"0"), requests.waits(b"1")), (Some(three), None));
         assert_eq!(own(&mut requests, one), None, "that page has gone");
         assert_eq!(own(&mut requests, three), Some(b"0".to_vec()));
         assert_eq!(own(&mut requests, 99), None);

@@ -135,6 +135,8 @@ labels! {
         LateAnswer = "late-answer",
         /// An answer of the server's to what no attached page asked.
         StrayAnswer = "stray-answer",
+        /// What a page said about a request that does not wait, or that was another page's.
+        StrayCancel = "stray-cancel",
         /// A message of sessmux's own that the page did not take.
         Unsaid = "unsaid",
     }

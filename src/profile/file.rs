@@ -188,7 +188,7 @@ impl Compiler<'_> {
         let show = self.template(&field("show"), rule.show, only, text.as_ref());
         let given = rule.id.is_some();
         let id = self.id(&field("id"), role.map(|(role, _)| role), rule.id, text.as_ref());
-        if let (Some((Role::Request | Role::Answer, _)), None, false) = (role, &id, given) {
+        if let (Some((Role::Request | Role::Answer | Role::Cancel, _)), None, false) = (role, &id, given) {
             let role = rule.role.get_ref();
             let reason = format!(
                 "{} = {role:?}: needs an id, or a group (?<id>…) in its text",

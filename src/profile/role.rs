@@ -35,6 +35,8 @@ pub enum Role {
     Request,
     /// The server's answer to one: for the page that asked alone, under its own id.
     Answer,
+    /// It is about a request of the page's own, named by its id: goes upstream under the id that the server knows that by.
+    Cancel,
     /// It goes upstream, and later pages are shown it as a message of the server.
     Echo,
     /// From here on nothing is looked into, and there is no session: as a page's first message only.
@@ -63,7 +65,7 @@ pub enum Role {
 
 impl Role {
     /// Every role with its name and whose messages may have it; `None` is either side's.
-    pub const ALL: [(&'static str, Self, Option<Side>); 18] = [
+    pub const ALL: [(&'static str, Self, Option<Side>); 19] = [
         ("hello", Self::Hello, Some(Side::Client)),
         ("hello-answer", Self::HelloAnswer, Some(Side::Server)),
         ("hello-refused", Self::HelloRefused, Some(Side::Server)),
@@ -71,6 +73,7 @@ impl Role {
         ("once", Self::Once, Some(Side::Client)),
         ("request", Self::Request, Some(Side::Client)),
         ("answer", Self::Answer, Some(Side::Server)),
+        ("cancel", Self::Cancel, Some(Side::Client)),
         ("echo", Self::Echo, Some(Side::Client)),
         ("tunnel", Self::Tunnel, Some(Side::Client)),
         ("local", Self::Local, Some(Side::Client)),

@@ -102,6 +102,16 @@ impl Session {
         self.kept.get_or_insert_default().requests.asked(id)
     }
 
+    /// The page says something about its request of this id; returns the id under which the server knows that. Where none
+    /// waits the server is to hear nothing, and that is counted.
+    pub fn cancelled(&mut self, id: &[u8]) -> Option<u64> {
+        let upstream = self.kept.as_ref().and_then(|kept| kept.requests.waits(id));
+        if upstream.is_none() {
+            self.count().stray_cancels += 1;
+        }
+        upstream
+    }
+
     /// The id under which the last request went upstream; 0 before the first.
     pub fn last_asked(&self) -> u64 {
         self.kept.as_ref().map_or(0, |kept| kept.requests.last())

@@ -77,6 +77,8 @@ pub struct Counts {
     pub late_answers: u64,
     /// Answers to requests of pages that have gone, and to none.
     pub stray_answers: u64,
+    /// What was said about requests that do not wait, or are of pages that have gone.
+    pub stray_cancels: u64,
     /// Messages of sessmux's own that were not sent, for too many waited.
     pub unsaid: u64,
 }
@@ -157,6 +159,7 @@ impl Session {
             absorbed: all.absorbed - before.absorbed,
             late_answers: all.late_answers - before.late_answers,
             stray_answers: all.stray_answers - before.stray_answers,
+            stray_cancels: all.stray_cancels - before.stray_cancels,
             unsaid: all.unsaid - before.unsaid,
         })
     }

@@ -1,5 +1,6 @@
 //! What the profile's rules say of a page's messages, done.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -97,6 +98,7 @@ impl SessionTask {
                 self.core.turn_started(now);
             }
             Some(Role::Request) => self.request(rule, message, &text, is_hello),
+            Some(Role::Cancel) => self.cancel(rule, message, &text),
             Some(Role::PromptAnswer) => {
                 let id = rule.and_then(|rule| rule.id_of(&text));
                 // one that should name a prompt and does not answers none: an error about another message, say
@@ -165,12 +167,30 @@ impl SessionTask {
         if is_hello {
             self.told.get_or_insert_default().hello_id = Some(id);
         }
-        let id = id.to_string();
+        self.forward_under(message, text, own, id, is_hello);
+    }
+
+    /// Forwards what the page says about its own request, by the id that the server knows that by. By the page's the
+    /// server may know another, of a page before this one.
+    fn cancel(&mut self, rule: Option<&Rule>, message: &Message<'_>, text: &[u8]) {
+        let Some(own) = rule.and_then(|rule| rule.id_span(text)) else {
+            return self.forward(message, false);
+        };
+        if let Some(id) = self.core.cancelled(&text[own.clone()]) {
+            self.forward_under(message, text, own, id, false);
+        } else {
+            let stray = self.core.counts().stray_cancels;
+            tracing::debug!(session = %self.membership.id, stray, "it is about a request that does not wait: dropped");
+        }
+    }
+
+    /// Forwards a message with another id in that place.
+    fn forward_under(&mut self, message: &Message<'_>, text: &[u8], own: Range<usize>, id: u64, is_hello: bool) {
         // an id that is a string stays one
         let id = if text[own.start] == b'"' {
             format!("\"{id}\"")
         } else {
-            id
+            id.to_string()
         };
         let mut wire = Vec::new();
         let asked = replaced(text, own, id.as_bytes());

@@ -142,6 +142,7 @@ impl SessionTask {
             discarded(Discarded::Hello, new.absorbed);
             discarded(Discarded::LateAnswer, new.late_answers);
             discarded(Discarded::StrayAnswer, new.stray_answers);
+            discarded(Discarded::StrayCancel, new.stray_cancels);
             discarded(Discarded::Unsaid, new.unsaid);
         }
         // only a profile tells of prompts

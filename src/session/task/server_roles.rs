@@ -113,6 +113,7 @@ impl SessionTask {
             | Role::Tunnel
             | Role::Once
             | Role::Request
+            | Role::Cancel
             | Role::Echo
             | Role::Refused => {}
         }
