@@ -52,6 +52,14 @@ impl Attach {
             .map_or_else(PageFacts::default, |browser| browser.facts())
     }
 
+    /// Counts what was read of it; whether that is more than there is memory for.
+    pub(super) fn holds_too_much(&mut self) -> bool {
+        self.share.as_mut().is_some_and(|share| {
+            share.set(self.unread.len());
+            share.is_over()
+        })
+    }
+
     /// Closes it without having attached it.
     pub fn turn_away(mut self, tracker: &TaskTracker, close: &Close) {
         close.write(&mut self.head, None);

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use sessmux::profile::Profile;
+use tokio::io::AsyncWriteExt;
 
 use crate::common::capture::Log;
 use crate::common::raw::{Got, Pair, Raw, RawAgent, frame};
-use crate::common::{Proxy, soon};
+use crate::common::{HELLO, Proxy, soon};
 use crate::{by_session, keyed};
 
 // ---- G6: upstream is never stalled by a page
@@ -186,6 +187,62 @@ async fn g8_a_page_that_says_no_hello_sees_nothing_disturbs_nobody_and_is_told()
     assert!(start.elapsed() >= Duration::from_millis(9_500), "{:?}", start.elapsed());
     attached.works().await;
     assert!(!agent.is_dialed());
+}
+
+const ANSWER: &str = "[[rule]]\nfrom = \"server\"\nwhen = { \"/type\" = \"ready\" }\nrole = \"hello-answer\"\n";
+
+#[tokio::test]
+async fn g8_a_page_that_left_while_it_waited_takes_nothing_from_who_is_there() {
+    let agent = RawAgent::start().await;
+    let mut it = by_session(agent.address);
+    it.profile = Profile::parse(&[HELLO, ANSWER].concat()).unwrap();
+    let proxy = Proxy::start(it).await;
+    for (end, code) in [
+        ("close", 1001),
+        ("close and end", 1001),
+        ("end", 1005),
+        ("cut", 0),
+        ("break the protocol", 1002),
+    ] {
+        let log = Log::capture();
+        let target = format!("/ws?session={}", end.replace(' ', "-"));
+        let Pair { mut page, mut server } = agent.session(&proxy, &target).await;
+        page.send(r#"{"type":"hello"}"#).await;
+        assert_eq!(server.text().await, r#"{"type":"hello"}"#);
+        let mut waiting = Raw::upgraded(proxy.address, &target, "").await;
+        waiting.send(r#"{"type":"hello"}"#).await;
+        waiting.send("and what it wants").await;
+        proxy.settled().await;
+        match end {
+            "close" | "close and end" => waiting.close(1001, "").await,
+            "break the protocol" => waiting.write(&frame(0x81, b"unmasked", false)).await,
+            _ => {}
+        }
+        if end.ends_with("end") {
+            waiting.stream.shutdown().await.unwrap();
+        }
+        let gone = if end == "cut" {
+            waiting.cut();
+            None
+        } else {
+            Some(waiting)
+        };
+        proxy.settled().await;
+        server.send(r#"{"type":"ready"}"#).await;
+        assert_eq!(page.text().await, r#"{"type":"ready"}"#);
+        if let Some(mut gone) = gone {
+            assert_eq!(gone.closed().await.0, code, "{end}");
+        }
+        log.says(&["turned away", "it left, or broke the protocol"]).await;
+        // none of what it said has reached the agent
+        let mut there = Pair { page, server };
+        there.works().await;
+        // and one that is there is let in
+        let mut next = Raw::upgraded(proxy.address, &target, "").await;
+        next.send(r#"{"type":"hello"}"#).await;
+        assert_eq!(next.text().await, r#"{"type":"ready"}"#);
+        assert_eq!(there.page.closed().await.0, 4001);
+    }
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ use super::farewell::farewell;
 use super::key::SessionId;
 use super::mailbox::Mail;
 use super::page::Page;
+use super::pending;
 use super::policy::bounds;
 use super::registry::Membership;
 use super::timeline::{Timeline, What};
@@ -255,7 +256,7 @@ impl SessionTask {
     }
 
     /// Attaches the page, or tells it that it may not be; returns one that was attached.
-    fn attach(&mut self, attach: Box<Attach>, now: Instant) -> Option<Came> {
+    fn attach(&mut self, mut attach: Box<Attach>, now: Instant) -> Option<Came> {
         // it may have come for a name that the session had until the server chose another
         if self.over || attach.key.as_ref() != Some(&self.membership.key) {
             attach.give_back();
@@ -264,6 +265,15 @@ impl SessionTask {
         self.hear_out(now);
         if self.over {
             attach.give_back();
+            return None;
+        }
+        // one that has gone while it waited takes nothing from who is there
+        if self.page.is_some()
+            && let Some(close) = pending::left(&mut attach, bounds(&self.route))
+        {
+            let cause = "it left, or broke the protocol, before it was attached";
+            tracing::info!(session = %self.membership.id, code = close.code, reason = %close.reason, cause, "turned away");
+            attach.turn_away(self.membership.tracker(), &close);
             return None;
         }
         if let Some(proof) = &attach.proof
@@ -279,7 +289,6 @@ impl SessionTask {
             waiting.push((now + ANSWER, attach));
             return None;
         }
-        let mut attach = attach;
         let newcomer = Newcomer {
             since: attach.since,
             facts: attach.facts(),
