@@ -124,6 +124,24 @@ async fn a_page_that_said_its_hello_first_waits_for_that_of_the_creator() {
 }
 
 #[tokio::test]
+async fn a_page_that_said_its_hello_has_the_session_of_a_creator_that_says_none() {
+    let mut agent = Agent::start().await;
+    let proxy = Proxy::start(with_rules(&agent, "first:/s", &[HELLO])).await;
+    let mut first = proxy.page("/ws").await;
+    say(&mut first, r#"{"s":"1"}"#).await;
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, r#"{"s":"1"}"#);
+    let mut second = proxy.page("/ws").await;
+    say(&mut second, r#"{"type":"hello","s":"1"}"#).await;
+    assert_eq!(first.close_code().await, Some(1008));
+    assert_eq!(server.close_code().await, Some(1001));
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, r#"{"type":"hello","s":"1"}"#);
+    server.send("news").await;
+    assert_eq!(second.text().await, "news");
+}
+
+#[tokio::test]
 async fn the_answer_is_shown_again_from_the_record() {
     let mut agent = Agent::start().await;
     let proxy = Proxy::start(with_rules(&agent, "query:s", &[HELLO, ANSWER])).await;

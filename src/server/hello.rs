@@ -21,8 +21,9 @@ use crate::session::policy::bounds;
 use crate::session::quota::Place;
 use crate::session::registry::Opened;
 
-/// A page waits so long for the hello of the one before it.
-const OTHER_HELLO: Duration = Duration::from_secs(10);
+/// A page waits so long for the hello of the one before it: a second more than that one has for it, so that it gets the
+/// session and is not turned away in the same moment.
+const OTHER_HELLO: Duration = Duration::from_secs(11);
 
 /// What became of a pending page's hello.
 pub(super) enum Heard {

@@ -16,8 +16,10 @@ use crate::transport::reader::{Bounds, Event, FrameReader};
 
 /// A page has this long to say its first message, on a route whose key is in it.
 const FIRST_MESSAGE: Duration = Duration::from_secs(5);
-/// And this long to say its hello.
-const HELLO: Duration = Duration::from_secs(10);
+/// And this long to say its hello; so has the page that the session was created for, once others wait for that.
+pub(super) const HELLO: Duration = Duration::from_secs(10);
+/// What a page is told that says none.
+pub(super) const NO_HELLO: &str = "no hello in time";
 /// How much is read at once of a page that waits, in bytes.
 const READ: usize = 64 * 1024;
 
@@ -36,7 +38,7 @@ pub async fn hello<T>(
     hello: impl Fn(&profile::Message<'_>) -> Option<T>,
 ) -> Result<T, Close> {
     attach.head.extend_from_slice(challenge);
-    until(attach, bounds, HELLO, "no hello in time", hello).await
+    until(attach, bounds, HELLO, NO_HELLO, hello).await
 }
 
 /// Reads what a page has sent while it waited to be attached, as much as may come before a hello, and returns the close

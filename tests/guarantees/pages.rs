@@ -189,6 +189,34 @@ async fn g8_a_page_that_says_no_hello_sees_nothing_disturbs_nobody_and_is_told()
     assert!(!agent.is_dialed());
 }
 
+#[tokio::test]
+async fn g8_a_first_page_that_says_no_hello_keeps_the_session_from_others_for_10_s() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let mut it = by_session(agent.address);
+    it.profile = Profile::parse(HELLO).unwrap();
+    let proxy = Proxy::start(it).await;
+    let mut alone = agent.session(&proxy, "/ws?session=alone").await;
+    let start = Instant::now();
+    let Pair { mut page, mut server } = agent.session(&proxy, "/ws?session=a").await;
+    server.send("challenge").await;
+    assert_eq!(page.text().await, "challenge");
+    let mut next = Raw::ask(proxy.address, "/ws?session=a", "").await;
+    assert_eq!(page.closed().await, (1008, "no hello in time".into()));
+    assert!(start.elapsed() >= Duration::from_millis(9_500), "{:?}", start.elapsed());
+    log.says(&["turned away", "code=1008", "no hello in time"]).await;
+    assert_eq!(server.closed().await.0, 1001);
+    // who waited has a session of its own
+    let mut server = agent.accept().await;
+    server.switch("").await;
+    next.switched().await;
+    next.send(r#"{"type":"hello"}"#).await;
+    assert_eq!(server.text().await, r#"{"type":"hello"}"#);
+    Pair { page: next, server }.works().await;
+    // and whom nobody waits for may take its time
+    alone.works().await;
+}
+
 const ANSWER: &str = "[[rule]]\nfrom = \"server\"\nwhen = { \"/type\" = \"ready\" }\nrole = \"hello-answer\"\n";
 
 #[tokio::test]

@@ -46,7 +46,12 @@ impl Session {
         matches!(self.hello, Hello::Stands(_))
     }
 
-    /// Whether the first page has yet to say its hello.
+    /// Whether no page has said a hello.
+    pub fn is_unsaid(&self) -> bool {
+        matches!(self.hello, Hello::Wanted)
+    }
+
+    /// Whether the first page has yet to say its hello, or another where that was refused.
     pub fn awaits_hello(&self) -> bool {
         matches!(self.hello, Hello::Wanted | Hello::Refused(_))
     }

@@ -1,4 +1,4 @@
-//! Deadlines of a session's task: the core's, and those of pages that wait for it to stand.
+//! Deadlines of a session's task: the core's, and those of pages that wait for it to stand, or keep others waiting.
 
 use std::task::Context;
 use std::time::Instant;
@@ -11,6 +11,7 @@ use crate::core::close::{self, Close};
 use crate::core::frame::Opcode;
 use crate::core::session::Due;
 use crate::metrics::Rule;
+use crate::session::pending;
 
 impl SessionTask {
     fn facts(&self) -> PageFacts {
@@ -65,6 +66,17 @@ impl SessionTask {
                 Due::PagePing => {}
             }
         }
+        if self.hello_due().is_some_and(|until| until <= now) {
+            let close = Close::new(close::POLICY, pending::NO_HELLO);
+            let (session, route) = (&self.membership.id, &self.route.path.text);
+            let cause = "other pages wait for its hello";
+            tracing::info!(%session, %route, code = close.code, reason = %close.reason, cause, "turned away");
+            self.close_page(now, Some(&close), Parting::Cut);
+        }
+        if self.over {
+            // whoever waits is given back
+            return;
+        }
         let late = |told: &mut Box<Told>| {
             let index = told.waiting.iter().position(|(until, _)| *until <= now)?;
             Some(told.waiting.remove(index))
@@ -75,6 +87,15 @@ impl SessionTask {
         }
     }
 
+    /// Until when the page may keep others waiting for the session's first hello. While nobody waits it may take its time:
+    /// without sessmux it could as well.
+    fn hello_due(&self) -> Option<Instant> {
+        let keeps = self.core.is_unsaid() && self.page.is_some() && self.core.end().is_none();
+        let told = self.told.as_ref().filter(|_| keeps)?;
+        let waited_for = !told.waiting.is_empty() || told.asking.iter().any(|asking| !asking.is_closed());
+        waited_for.then(|| self.timeline.opened() + pending::HELLO)
+    }
+
     /// Waits for the next deadline; `false` if it has come already.
     pub(super) fn arm(&mut self, cx: &mut Context<'_>) -> bool {
         let waiting = self.told.iter().flat_map(|told| &told.waiting);
@@ -83,6 +104,7 @@ impl SessionTask {
             .next_deadline()
             .into_iter()
             .chain(waiting.map(|(until, _)| *until))
+            .chain(self.hello_due())
             .min();
         let Some(next) = next.map(tokio::time::Instant::from_std) else {
             return true;
