@@ -200,6 +200,33 @@ async fn a_session_whose_hello_is_not_answered_dies_with_its_page_and_the_next_p
 }
 
 #[tokio::test]
+async fn a_page_that_was_challenged_by_a_session_that_ended_is_told_to_come_again() {
+    let mut agent = Agent::start().await;
+    let proxy = Proxy::start(with_rules(&agent, "query:s", &[HELLO, ANSWER])).await;
+    let mut first = proxy.page("/ws?s=1").await;
+    let mut server = agent.connection().await;
+    server.send("challenge A").await;
+    assert_eq!(first.text().await, "challenge A");
+    say(&mut first, &hello("first")).await;
+    assert_eq!(server.text().await, hello("first"));
+    let mut second = proxy.page("/ws?s=1").await;
+    assert_eq!(second.text().await, "challenge A");
+    first.leave().await;
+    assert_eq!(server.close_code().await, Some(1001));
+    // no other connection would take that, nor may this socket be shown what another says from its beginning
+    say(&mut second, &hello("answer to A")).await;
+    assert_eq!(second.close_code().await, Some(1012));
+    assert_eq!(agent.count(), 1);
+
+    let mut again = proxy.page("/ws?s=1").await;
+    let mut server = agent.connection().await;
+    server.send("challenge B").await;
+    assert_eq!(again.text().await, "challenge B");
+    say(&mut again, &hello("answer to B")).await;
+    assert_eq!(server.text().await, hello("answer to B"));
+}
+
+#[tokio::test]
 async fn the_recorded_answer_is_changed_by_rule_and_by_state() {
     let mut agent = Agent::start().await;
     let rules = r#"

@@ -27,7 +27,11 @@ const OTHER_HELLO: Duration = Duration::from_secs(11);
 
 /// What became of a pending page's hello.
 pub(super) enum Heard {
-    Hello,
+    /// It said it.
+    Hello {
+        /// In answer to a challenge of this session's, which no other will take.
+        challenged: bool,
+    },
     /// The session ended first.
     SessionEnded,
 }
@@ -122,7 +126,8 @@ impl Newcomer {
         let route = opened.route();
         let hello = |message: &Message<'_>| hello_in(&route.profile, message);
         attach.hello_id = pending::hello(attach, &challenge, bounds(route), hello).await?;
-        Ok(Heard::Hello)
+        let challenged = !challenge.is_empty();
+        Ok(Heard::Hello { challenged })
     }
 }
 

@@ -147,12 +147,14 @@ impl Newcomer {
                 // boxed, for most routes have none, and it would be the larger part of this
                 Box::pin(self.unless_stopping(self.hello(&opened, &mut attach))).await
             } else {
-                Ok(Heard::Hello)
+                Ok(Heard::Hello { challenged: false })
             };
             match heard {
-                Ok(Heard::Hello) => {
+                Ok(Heard::Hello { challenged }) => {
                     said_hello |= pending;
                     match hand_over(opened, attach).await {
+                        // another challenges anew, and this page has had its challenge
+                        Some(back) if challenged => return self.turn_away(*back, &lost()),
                         Some(back) => attach = back,
                         None => return,
                     }
@@ -260,4 +262,9 @@ async fn hand_over(mut opened: Opened, mut attach: Box<Attach>) -> Option<Box<At
 
 fn restart() -> Close {
     Close::new(close::RESTART, "try again")
+}
+
+/// The close of a page that was challenged by an agent connection that is no more.
+fn lost() -> Close {
+    Close::new(close::RESTART, "the session that challenged it ended; try again")
 }
