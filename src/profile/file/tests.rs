@@ -37,7 +37,7 @@ fn all_that_is_wrong_with_the_rules_is_told_with_its_line() {
         [
             "2: rule[0].from = \"page\": one of client, server",
             "4: rule[0].role = \"helo\": one of hello, hello-answer, hello-refused, heartbeat, once, request, \
-             answer, echo, tunnel, local, ignore, latest, prompt, prompt-answer, prompt-end, turn-start, turn-end, end",
+             answer, cancel, echo, tunnel, local, ignore, latest, prompt, prompt-answer, prompt-end, turn-start, turn-end, end",
             "3: rule[0].when = \"type\": a JSON pointer begins with /",
             "8: rule[1].role = \"hello\": the server does not say this",
             "7: rule[1].when = {}: a rule without a condition would match every message",
