@@ -122,6 +122,14 @@ async fn messages_that_are_not_whole_count_and_the_largest_goes() {
     pair.page.frame(0x02, &vec![b'a'; 3 << 20]).await;
     assert_eq!(pair.page.closed().await.0, 1013);
     log.says(&["all sessions together hold too much"]).await;
+    let cause = [
+        "WARN",
+        "the page was closed",
+        "max_buffered=1048576",
+        "much of a message",
+    ];
+    assert_eq!(log.count(&cause), 1);
+    assert_eq!(proxy.refused(Rule::MaxBuffered), 2, "all were asked, and it was closed");
     beside.works().await;
     // the session is there for the next page
     pair.page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
@@ -164,6 +172,13 @@ async fn a_message_of_the_servers_that_is_larger_than_all_may_hold_ends_its_sess
         })
         .await;
         assert_eq!(pair.page.closed().await.0, 4009);
+        log.says(&[
+            "WARN",
+            "the page was closed",
+            "max_buffered=1048576",
+            "its session holds too much",
+        ])
+        .await;
         log.says(&["end", "max_buffered: it held too much"]).await;
         if let Some(beside) = &mut beside {
             beside.works().await;

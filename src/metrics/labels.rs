@@ -43,10 +43,12 @@ labels! {
         AttachRate = "attach_rate",
         /// New sessions of one client in a second.
         SessionRate = "session_rate",
-        /// What all sessions together hold: they were asked to give back.
+        /// What all sessions together hold: they were asked to give back, or a page that kept too much of it was closed.
         MaxBuffered = "max_buffered",
         /// A page's message that is too large, or in too many pieces.
         MaxMessage = "max_message",
+        /// A page's message that was not whole in time.
+        IncompleteMessage = "incomplete_message",
         /// A page that kept the agent server waiting.
         SlowReader = "slow_reader",
     }

@@ -1,5 +1,9 @@
 //! Pages that break the protocol once they have their socket.
 
+use std::time::Duration;
+
+use sessmux::metrics::Rule;
+
 use crate::common::capture::Log;
 use crate::common::raw::{Got, Pair, Raw, RawAgent, frame, upgrade};
 use crate::{LIMIT, keyed};
@@ -123,6 +127,24 @@ async fn a_pages_offence_costs_it_its_connection_and_nobody_else_anything() {
         beside.works().await;
     }
     assert!(!agent.is_dialed());
+}
+
+#[tokio::test]
+async fn a_message_that_stays_incomplete_costs_its_page_the_connection() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let proxy = keyed(&agent).await;
+    let Pair { mut page, server } = agent.session(&proxy, "/ws?session=a").await;
+    page.frame(0x01, b"half of ").await;
+    page.heard().await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    tokio::time::resume();
+    assert_eq!(page.closed().await, (1013, "message incomplete after 30 s".into()));
+    assert_eq!(log.count(&["WARN", "a message of the page was incomplete for 30 s"]), 1);
+    assert_eq!(proxy.refused(Rule::IncompleteMessage), 1);
+    let page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+    Pair { page, server }.works().await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::SessionTask;
 use crate::core::cause::Parting;
 use crate::core::close::{self, Close};
+use crate::metrics::Rule;
 use crate::session::registry::Relief;
 
 impl SessionTask {
@@ -38,18 +39,18 @@ impl SessionTask {
             Relief::Slow(bytes) => {
                 if self.page.is_some() && self.core.page_keeps_more_than(bytes) {
                     let close = Close::new(close::TOO_SLOW, "too much waits for the page, and memory is short");
-                    self.close_page(now, Some(&close), Parting::Cut);
+                    self.cut_off(now, &close, "it does not take what waits for it");
                 }
                 self.bound(bytes, now);
             }
             Relief::End(bytes) => {
                 if self.page.as_ref().is_some_and(|page| page.held() > bytes) {
                     let close = Close::new(close::TRY_LATER, "over a limit: try again later");
-                    self.close_page(now, Some(&close), Parting::Cut);
+                    self.cut_off(now, &close, "it has sent much of a message");
                 }
                 if self.held() > bytes {
                     let close = Close::new(close::GAP, "memory is short");
-                    self.close_page(now, Some(&close), Parting::Cut);
+                    self.cut_off(now, &close, "its session holds too much");
                     self.end(
                         Some(&Close::new(close::GOING_AWAY, "")),
                         "max_buffered: it held too much",
@@ -59,6 +60,17 @@ impl SessionTask {
             Relief::Over => self.core.unbound_log(),
         }
         self.account();
+    }
+
+    /// Closes the page, if there is one, for `cause`: all sessions together hold too much.
+    fn cut_off(&mut self, now: Instant, close: &Close, cause: &str) {
+        if self.page.is_none() {
+            return;
+        }
+        self.membership.refused(Rule::MaxBuffered);
+        let max_buffered = self.membership.share.budget().limit();
+        tracing::warn!(session = %self.membership.id, max_buffered, cause, "memory is short: the page was closed");
+        self.close_page(now, Some(close), Parting::Cut);
     }
 
     fn bound(&mut self, bytes: usize, now: Instant) {

@@ -37,6 +37,8 @@ impl SessionTask {
                     self.close_page(now, Some(&close), Parting::Cut);
                 }
                 Due::IncompleteMessage => {
+                    self.membership.refused(Rule::IncompleteMessage);
+                    tracing::warn!(session = %self.membership.id, "a message of the page was incomplete for 30 s");
                     let close = Close::new(close::TRY_LATER, "message incomplete after 30 s");
                     self.close_page(now, Some(&close), Parting::Cut);
                 }
