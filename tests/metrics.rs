@@ -104,6 +104,34 @@ async fn sessions_by_state_attaches_and_detaches() {
 }
 
 #[tokio::test]
+async fn connections_that_sessmux_ends_count_as_those_that_agents_end() {
+    let agent = RawAgent::start().await;
+    let mut it = keyed(&agent);
+    it.grace = Duration::ZERO;
+    let proxy = Proxy::start(it).await;
+    let Pair { page, mut server } = agent.session(&proxy, "/ws?s=1").await;
+    page.cut();
+    assert_eq!(server.closed().await.0, 1001);
+    let Pair { mut page, mut server } = agent.session(&proxy, "/ws?s=2").await;
+    server.close(1001, "").await;
+    assert_eq!(page.closed().await.0, 1001);
+    page.close(1001, "").await;
+    let Pair { mut page, mut server } = agent.session(&proxy, "/ws?s=3").await;
+    server.frame(0x83, b"no opcode of RFC 6455").await;
+    assert_eq!(page.closed().await.0, 1011);
+    shows(
+        &proxy,
+        &[
+            ("sessmux_upstream_closes_total{code=\"1001\"}", 2),
+            ("sessmux_upstream_closes_total{code=\"1011\"}", 1),
+            ("sessmux_upstream_closes_total", 3),
+            ("sessmux_upstream_dials_total", 3),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn replays_and_gaps_in_messages_and_bytes() {
     let agent = RawAgent::start().await;
     let mut it = keyed(&agent);

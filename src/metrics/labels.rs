@@ -161,8 +161,8 @@ labels! {
 }
 
 labels! {
-    /// How an upstream connection ended: its close code, where RFC 6455 section 7.4.1 or the registry that it set up
-    /// knows that, else its range.
+    /// How an upstream connection ended: the close code of whoever ended it, the agent server or sessmux, where RFC 6455
+    /// section 7.4.1 or the registry that it set up knows that, else its range.
     Close, "code" {
         /// Without a close frame.
         None = "none",

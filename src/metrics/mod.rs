@@ -226,7 +226,7 @@ impl Default for Metrics {
             closes: counters(
                 to,
                 "sessmux_upstream_closes_total",
-                "Upstream connections that agent servers ended, by close code",
+                "Upstream connections that ended, by the close code of whoever ended them",
             ),
             cut: counter(
                 to,

@@ -48,7 +48,7 @@ use crate::core::cause::{Cause, Parting};
 use crate::core::close::{self, Close};
 use crate::core::proofs::Proofs;
 use crate::core::session::{Admission, Newcomer, Session};
-use crate::metrics::Stage;
+use crate::metrics::{self, Stage};
 use crate::transport::socket::Socket;
 
 /// How often one poll goes round before it lets other sessions run.
@@ -364,6 +364,9 @@ impl SessionTask {
     fn end(&mut self, close: Option<&Close>, why: &str) {
         if let Some(upstream) = self.upstream.take() {
             let (socket, rest) = upstream.finish(close);
+            let code = close.map(|close| close.code.unwrap_or(close::NO_CODE));
+            // what upstream says itself, and what ends it for its fault, is noted where that happens
+            self.membership.metrics().closes.of(metrics::Close::of(code)).inc();
             farewell(self.membership.tracker(), socket, rest);
         }
         if !self.over {
