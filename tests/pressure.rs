@@ -10,6 +10,7 @@ use common::raw::{Got, Pair, Raw, RawAgent, frame};
 use common::{Proxy, config, route, soon};
 use sessmux::config::{Config, KeySource, Limits, Overflow, Route};
 use sessmux::metrics::Rule;
+use sessmux::profile::{Profile, built_in};
 use tokio::task::JoinSet;
 
 const LIMIT: usize = 1 << 20;
@@ -134,6 +135,30 @@ async fn messages_that_are_not_whole_count_and_the_largest_goes() {
     // the session is there for the next page
     pair.page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
     pair.works().await;
+}
+
+#[tokio::test]
+async fn ids_of_requests_that_wait_for_their_answers_count() {
+    let agent = RawAgent::start().await;
+    let mut route = keyed(&agent);
+    route.profile = Profile::parse(built_in("json-rpc").unwrap()).unwrap();
+    let proxy = start(route).await;
+    let mut pair = agent.session(&proxy, "/ws?session=a").await;
+    let mut asks = async |length: usize| {
+        let id = "x".repeat(length);
+        pair.page.send(&format!(r#"{{"id":"{id}","method":"list"}}"#)).await;
+        pair.server.text().await
+    };
+    for _ in 0..100 {
+        asks(256).await;
+    }
+    proxy.settled().await;
+    let held = buffered(&proxy);
+    assert!((100 * 256..100 * 400).contains(&held), "{held}");
+    // one that is longer is not kept
+    assert!(asks(100_000).await.len() > 100_000);
+    proxy.settled().await;
+    assert_eq!(buffered(&proxy), held);
 }
 
 #[tokio::test]

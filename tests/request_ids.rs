@@ -131,6 +131,62 @@ async fn answers_are_not_replayed_and_all_the_rest_is_as_it_was() {
 }
 
 #[tokio::test]
+async fn an_id_that_is_too_long_to_be_kept_goes_upstream_as_it_is() {
+    let mut agent = Agent::start().await;
+    let proxy = start(&agent).await;
+    let long = |end: &str| json!(format!("{}{end}", "x".repeat(300)));
+    let mut page = hello(&proxy, long("hello")).await;
+    let mut server = agent.connection().await;
+    assert_eq!(asked(&mut server, "initialize").await, long("hello"));
+    // the answer to another request is none to the hello
+    says(&mut page, json!({"id": 1, "method": "early"})).await;
+    let early = asked(&mut server, "early").await;
+    server.send(&json!({"id": early, "result": "early"}).to_string()).await;
+    assert_eq!(got(&mut page).await, json!({"id": 1, "result": "early"}));
+    let ready = json!({"id": long("hello"), "result": {"agent": "x"}});
+    server.send(&ready.to_string()).await;
+    assert_eq!(got(&mut page).await, ready);
+    for id in [long("a"), long("b")] {
+        says(&mut page, json!({"id": id, "method": "list"})).await;
+        assert_eq!(asked(&mut server, "list").await, id);
+    }
+    let answer = json!({"id": long("a"), "result": "yours"});
+    server.send(&answer.to_string()).await;
+    assert_eq!(got(&mut page).await, answer);
+    page.leave().await;
+    // nobody is there for this one
+    server
+        .send(&json!({"id": long("b"), "result": "nobody's"}).to_string())
+        .await;
+    // later pages have their own hello answered, and see no answers to others
+    let mut page = hello(&proxy, json!(0)).await;
+    assert_eq!(got(&mut page).await, json!({"id": 0, "result": {"agent": "x"}}));
+    server.send(r#"{"method":"event"}"#).await;
+    assert_eq!(got(&mut page).await, json!({"method": "event"}));
+    page.leave().await;
+    let mut page = hello(&proxy, long("hello")).await;
+    assert_eq!(got(&mut page).await, ready);
+    // prompts are told apart by such ids as by others
+    for id in [long("one"), long("two")] {
+        server.send(&json!({"id": id, "method": "approve"}).to_string()).await;
+    }
+    let yes = json!({"id": long("two"), "result": "yes"});
+    for _ in 0..2 {
+        says(&mut page, yes.clone()).await;
+    }
+    says(&mut page, json!({"method": "note"})).await;
+    assert_eq!(heard(&mut server).await, yes);
+    assert_eq!(heard(&mut server).await, json!({"method": "note"}));
+    page.leave().await;
+    let mut page = hello(&proxy, json!(0)).await;
+    got(&mut page).await;
+    assert_eq!(got(&mut page).await, json!({"method": "event"}));
+    assert_eq!(got(&mut page).await["id"], long("one"));
+    server.send(r#"{"method":"last"}"#).await;
+    assert_eq!(got(&mut page).await, json!({"method": "last"}));
+}
+
+#[tokio::test]
 async fn the_servers_requests_wait_for_the_person() {
     let mut agent = Agent::start().await;
     let proxy = start(&agent).await;

@@ -109,6 +109,11 @@ impl Outgoing {
             && !self.lacks_data(log)
     }
 
+    /// Bytes that it holds beside the log.
+    pub fn held(&self) -> usize {
+        self.head.len() + self.own.len() + self.control.capacity()
+    }
+
     /// Whether control frames wait.
     pub fn has_control(&self) -> bool {
         !self.control.is_empty()

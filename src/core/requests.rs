@@ -9,6 +9,8 @@ use super::log::Mark;
 
 /// Most requests that wait for their answers; a page that asks more goes without the answer to its oldest.
 const MAX_WAITING: usize = 1024;
+/// What one that waits takes beside its id, in bytes.
+const ENTRY: usize = size_of::<(u64, (u64, Box<[u8]>))>();
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +21,8 @@ pub struct Requests {
     last: u64,
     /// By the id upstream: who asked, and under which id.
     waiting: BTreeMap<u64, (u64, Box<[u8]>)>,
+    /// Bytes of the pages' own ids in that.
+    ids: usize,
     /// Answers to the attachment that asks now, oldest first.
     answers: VecDeque<Mark>,
 }
@@ -28,8 +32,11 @@ impl Requests {
     pub fn asked(&mut self, id: &[u8]) -> u64 {
         self.last += 1;
         self.waiting.insert(self.last, (self.epoch, id.into()));
-        if self.waiting.len() > MAX_WAITING {
-            self.waiting.pop_first();
+        self.ids += id.len();
+        if self.waiting.len() > MAX_WAITING
+            && let Some((_, (_, oldest))) = self.waiting.pop_first()
+        {
+            self.ids -= oldest.len();
         }
         self.last
     }
@@ -40,6 +47,11 @@ impl Requests {
         waiting.find_map(|(upstream, (epoch, own))| (*epoch == self.epoch && **own == *id).then_some(*upstream))
     }
 
+    /// Bytes that those take that wait.
+    pub fn held(&self) -> usize {
+        self.ids + self.waiting.len() * ENTRY
+    }
+
     /// The id upstream of the last request; 0 before the first.
     pub fn last(&self) -> u64 {
         self.last
@@ -48,6 +60,7 @@ impl Requests {
     /// The server answers the request of this id; returns the page's own id for it, if the page is still there.
     pub fn answered(&mut self, id: u64) -> Option<Box<[u8]>> {
         let (epoch, own) = self.waiting.remove(&id)?;
+        self.ids -= own.len();
         (epoch == self.epoch).then_some(own)
     }
 
@@ -98,10 +111,12 @@ mod tests {
     #[test]
     fn a_page_that_asks_without_end_is_forgotten_from_its_oldest_on() {
         let mut requests = Requests::default();
-        let first = requests.asked(b"0");
+        let first = requests.asked(b"zero");
         let ids: Vec<u64> = (0..MAX_WAITING).map(|_| requests.asked(b"1")).collect();
+        assert_eq!(requests.held(), MAX_WAITING * (1 + ENTRY));
         assert_eq!(own(&mut requests, first), None);
         assert!(ids.into_iter().all(|id| own(&mut requests, id).is_some()));
+        assert_eq!(requests.held(), 0);
     }
 
     #[test]

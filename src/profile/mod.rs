@@ -14,7 +14,7 @@ pub use builtin::{BUILT_IN, built_in};
 pub use edit::Edit;
 pub use file::ProfileError;
 pub use role::{Kind, Role, Side};
-pub use rule::{Id, Message, Rule, State, Text, Undecided};
+pub use rule::{Id, MAX_ID, Message, Rule, State, Text, Undecided};
 pub use signed::{Canonical, Proof, Signed, Signer, Unproved};
 pub use template::Template;
 

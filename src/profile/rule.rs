@@ -1,5 +1,6 @@
 //! One rule: which messages it matches, and what they then are.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::ops::{Deref, Range};
 
 use regex::bytes::Regex;
@@ -70,6 +71,9 @@ pub enum Id {
     /// Where the group `id` of the rule's text finds it.
     Group,
 }
+
+/// Longest id, in bytes, that is kept as it is: many times what protocols have, and of so many that wait little in memory.
+pub const MAX_ID: usize = 256;
 
 /// The named group of a rule's text that holds an id.
 pub(super) const ID_GROUP: &str = "id";
@@ -171,6 +175,25 @@ impl Rule {
                 Some(String::from_utf8_lossy(id).into_owned())
             }
         }
+    }
+
+    /// What tells the prompt or kind that a message names from others: [its id](Self::id_of), or of one that is long a
+    /// digest, for it is kept.
+    pub fn key_of(&self, payload: &[u8]) -> Option<String> {
+        let id = self.id_of(payload)?;
+        if id.len() <= MAX_ID {
+            return Some(id);
+        }
+        let mut digest = DefaultHasher::new();
+        digest.write(id.as_bytes());
+        Some(format!("{:016x}", digest.finish()))
+    }
+
+    /// Where the id stands under which a page asks, if that is [short enough](MAX_ID) to be kept until the answer comes.
+    pub fn asked(&self, payload: &[u8]) -> Option<Range<usize>> {
+        let place = self.id_span(payload)?;
+        // as the answer's is measured, which may be written otherwise
+        (self.id_of(payload)?.len() <= MAX_ID).then_some(place)
     }
 
     /// Where the id stands, quotes of a JSON string included.
@@ -278,6 +301,28 @@ mod tests {
         for (payload, expected) in [("\"ERROR\"", true), ("3", true), ("\"INPUT\"", false), ("null", false)] {
             assert_eq!(text(rule, &format!("{{\"type\":{payload}}}")), expected, "{payload}");
         }
+    }
+
+    #[test]
+    fn of_a_long_id_a_digest_is_kept_and_nobody_asks_under_it() {
+        let profile = "[[rule]]\nfrom = \"client\"\npresent = [\"/id\"]\nid = \"/id\"\nrole = \"request\"\n";
+        let profile = Profile::parse(profile).unwrap();
+        let rule = &profile.rules[0];
+        let message = |id: &str| format!("{{\"id\":\"{id}\"}}");
+        let longest = "x".repeat(MAX_ID);
+        // written with escapes it is no longer
+        for text in [message(&longest), message(&longest.replacen('x', "\\u0078", 1))] {
+            assert_eq!(rule.key_of(text.as_bytes()), Some(longest.clone()));
+            assert_eq!(rule.asked(text.as_bytes()), rule.id_span(text.as_bytes()));
+        }
+        let keys = ["a", "b"].map(|end| {
+            let text = message(&format!("{longest}{end}"));
+            assert_eq!(rule.asked(text.as_bytes()), None);
+            assert_eq!(rule.key_of(text.as_bytes()), rule.key_of(text.as_bytes()));
+            rule.key_of(text.as_bytes()).unwrap()
+        });
+        assert!(keys[0] != keys[1] && keys[0].len() <= MAX_ID);
+        assert_eq!((rule.key_of(b"{}"), rule.asked(b"{}")), (None, None));
     }
 
     #[test]

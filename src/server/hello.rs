@@ -135,7 +135,7 @@ impl Newcomer {
 fn hello_in(profile: &Profile, message: &Message<'_>) -> Option<Option<Vec<u8>>> {
     let rule = profile.rule_for(Side::Client, message, State::BEGINNING).ok().flatten();
     let rule = rule.filter(|rule| rule.role == Role::Hello)?;
-    Some(rule.id_span(message.payload).map(|id| message.payload[id].to_vec()))
+    Some(rule.asked(message.payload).map(|id| message.payload[id].to_vec()))
 }
 
 /// Who said this hello, and the proof of it, which is used up once.

@@ -33,6 +33,13 @@ pub(super) struct Kept {
     leaving: Option<Mark>,
 }
 
+impl Kept {
+    /// Bytes that it holds and that are not pinned in the log: those that pages may have much of.
+    pub(super) fn held(&self) -> usize {
+        self.requests.held() + self.echoes.iter().map(Vec::len).sum::<usize>()
+    }
+}
+
 impl Session {
     /// The message being received, which is whole, asks the person: it is open until answered. Call it before
     /// [`Self::received`].

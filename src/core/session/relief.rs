@@ -3,15 +3,11 @@
 use super::{Received, Session};
 
 impl Session {
-    /// Bytes that it holds: its log and what is kept beside that.
+    /// Bytes that it holds: its log, what is kept beside that, and what waits for the page beside that.
     pub fn held(&self) -> usize {
-        self.log.held()
-            + self
-                .kept
-                .iter()
-                .flat_map(|kept| &kept.echoes)
-                .map(Vec::len)
-                .sum::<usize>()
+        let kept = self.kept.as_ref().map_or(0, |kept| kept.held());
+        let waiting = self.attached.as_ref().map_or(0, |attached| attached.out.held());
+        self.log.held() + kept + waiting
     }
 
     /// Evicts what a page was sent, the oldest first, until the log has no more than `bytes`; returns whether something
@@ -44,7 +40,7 @@ impl Session {
         let unread = self
             .attached
             .as_ref()
-            .map(|attached| self.log.end().saturating_sub(attached.out.cursor()));
-        self.end.is_none() && self.held() > bytes && unread.is_some_and(|unread| unread > 0)
+            .is_some_and(|attached| attached.out.held() > 0 || self.log.end() > attached.out.cursor());
+        self.end.is_none() && unread && self.held() > bytes
     }
 }

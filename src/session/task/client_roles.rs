@@ -100,7 +100,7 @@ impl SessionTask {
             Some(Role::Request) => self.request(rule, message, &text, is_hello),
             Some(Role::Cancel) => self.cancel(rule, message, &text),
             Some(Role::PromptAnswer) => {
-                let id = rule.and_then(|rule| rule.id_of(&text));
+                let id = rule.and_then(|rule| rule.key_of(&text));
                 // one that should name a prompt and does not answers none: an error about another message, say
                 if id.is_none() && rule.is_some_and(|rule| rule.id.is_some()) {
                     return self.forward(message, is_hello);
@@ -123,7 +123,7 @@ impl SessionTask {
             Some(Role::Hello) if self.core.awaits_hello() => self.request(rule, message, &text, true),
             Some(Role::Hello) => {
                 self.core.hello();
-                let id = rule.and_then(|rule| rule.id_span(&text));
+                let id = rule.and_then(|rule| rule.asked(&text));
                 self.hello_absorbed(id.map(|id| &text[id]));
             }
             _ => self.forward(message, is_hello),
@@ -157,10 +157,14 @@ impl SessionTask {
         self.close_page(now, Some(&Close::new(close::REFUSED, reason)), Parting::Cut);
     }
 
-    /// Forwards what the server answers by id, where its rule says so, under an id that no other page's has.
+    /// Forwards what the server answers by id, where its rule says so, under an id that no other page's has; as it is,
+    /// where the page's own is too long to be kept.
     fn request(&mut self, rule: Option<&Rule>, message: &Message<'_>, text: &[u8], is_hello: bool) {
         let asks = rule.filter(|rule| rule.asks());
-        let Some(own) = asks.and_then(|rule| rule.id_span(text)) else {
+        let Some(own) = asks.and_then(|rule| rule.asked(text)) else {
+            if is_hello {
+                self.told.get_or_insert_default().hello_id = None;
+            }
             return self.forward(message, is_hello);
         };
         let id = self.core.requested(&text[own.clone()]);

@@ -7,7 +7,7 @@ use super::SessionTask;
 use super::hello::replaced;
 use crate::core::frame::{self, Opcode};
 use crate::metrics;
-use crate::profile::{self, Kind, Role, Rule, Side, State};
+use crate::profile::{self, Kind, MAX_ID, Role, Rule, Side, State};
 use crate::session::timeline::What;
 
 impl SessionTask {
@@ -47,6 +47,7 @@ impl SessionTask {
         if rule.answers()
             && let Some(id) = rule.id_of(&text)
         {
+            let long = id.len() > MAX_ID;
             let id = id.parse().ok();
             if matches!(rule.role, Role::HelloAnswer | Role::HelloRefused) && id != told.hello_id {
                 // to another request, which need not wait for the answer to the hello
@@ -65,11 +66,18 @@ impl SessionTask {
                 let Some(other) = other else { return true };
                 rule = other;
             }
-            if rule.answers() && !self.own_answer(rule, id, opcode, &mut text) {
-                if rule.role == Role::TurnEnd {
-                    self.turn_ended(now);
+            if rule.answers() {
+                // a request of so long an id went upstream as it was
+                let asked = long && self.core.is_attached();
+                if !asked && !self.own_answer(rule, id, opcode, &mut text) {
+                    if rule.role == Role::TurnEnd {
+                        self.turn_ended(now);
+                    }
+                    return false;
                 }
-                return false;
+                if matches!(rule.role, Role::Answer | Role::TurnEnd) {
+                    self.core.answer();
+                }
             }
         }
         match rule.role {
@@ -88,9 +96,9 @@ impl SessionTask {
             Role::End => self.conversation_over(now),
             Role::Latest => self
                 .core
-                .latest(&format!("{}:{}", rule.number, rule.id_of(&text).unwrap_or_default())),
+                .latest(&format!("{}:{}", rule.number, rule.key_of(&text).unwrap_or_default())),
             Role::Prompt => {
-                let id = rule.id_of(&text);
+                let id = rule.key_of(&text);
                 if id.as_ref().is_some_and(|id| self.core.asks_again(id)) {
                     tracing::debug!(session = %self.membership.id, "an open prompt once more: it is shown already");
                     return false;
@@ -100,7 +108,7 @@ impl SessionTask {
                 self.core.prompt(now, id);
             }
             Role::PromptEnd => {
-                let id = rule.id_of(&text);
+                let id = rule.key_of(&text);
                 // one that should name a prompt and does not ends none
                 if id.is_some() || rule.id.is_none() {
                     self.withdrawing(now, |core| core.prompts_ended(now, id.as_deref()));
@@ -143,9 +151,6 @@ impl SessionTask {
             frame::write(&mut wire, opcode, text, None);
             self.core.drop_message();
             self.core.receive(&wire);
-        }
-        if matches!(rule.role, Role::Answer | Role::TurnEnd) {
-            self.core.answer();
         }
         true
     }
