@@ -318,6 +318,35 @@ fn only_the_newest_full_state_is_kept() {
 }
 
 #[test]
+fn of_too_many_kinds_the_one_sent_longest_ago_is_forgotten() {
+    let mut it = Plain::new(POLICY);
+    let state = |it: &mut Plain, kind: usize, number: u32| {
+        it.receive(&format!("{kind}: {number}"), |core, _| core.latest(&kind.to_string()));
+    };
+    // as servers do that name a state by its call: many that are over, and one that goes on
+    for kind in 0..500 {
+        state(&mut it, kind, 0);
+        state(&mut it, 0, kind as u32);
+        state(&mut it, kind, 1);
+    }
+    it.reload();
+    let texts = it.reads(true);
+    let newest: Vec<String> = (1..500).map(|kind| format!("{kind}: 1")).collect();
+    assert_eq!(
+        texts.iter().filter(|text| text.ends_with(": 0")).count(),
+        0,
+        "{texts:?}"
+    );
+    assert!(newest.iter().all(|text| texts.contains(text)));
+    assert_eq!(texts.iter().filter(|text| text.starts_with("0: ")).count(), 1);
+    // of one that was forgotten both are kept: nothing is lost by it
+    state(&mut it, 1, 2);
+    it.reload();
+    let texts = it.reads(true);
+    assert!(texts.contains(&"1: 1".into()) && texts.contains(&"1: 2".into()));
+}
+
+#[test]
 fn a_page_amid_a_superseded_state_gets_it_whole() {
     let mut it = Plain::new(POLICY);
     for number in 0..3 {

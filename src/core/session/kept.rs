@@ -9,8 +9,9 @@ use crate::core::log::Mark;
 use crate::core::prompts::{Answer, Prompt, Prompts};
 use crate::core::requests::Requests;
 
-/// Most kinds of full state of which the newest is known.
-const MAX_KINDS: usize = 64;
+/// Most kinds of full state of which the newest is known; of more, that is forgotten which was sent longest ago: what
+/// names kinds by calls or turns makes ever new ones, and is done with the old.
+const MAX_KINDS: usize = 256;
 
 /// What a profile's rules brought about, and the first hello; a session without any owns none of it.
 #[derive(Debug, Clone, Default)]
@@ -159,9 +160,14 @@ impl Session {
         if let Some(older) = latest.get_mut(kind) {
             let older = std::mem::replace(older, mark);
             self.remove(older);
-        } else if latest.len() < MAX_KINDS {
-            latest.insert(kind.to_owned(), mark);
+            return;
         }
+        if latest.len() == MAX_KINDS
+            && let Some(oldest) = latest.values().map(|mark| mark.offset).min()
+        {
+            latest.retain(|_, mark| mark.offset != oldest);
+        }
+        latest.insert(kind.to_owned(), mark);
     }
 
     /// Removes a message from the log; one that the page stands amid goes when that has left, at the latest.
