@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use common::capture::Log;
 use common::raw::{Raw, RawAgent};
 use common::{Agent, HELLO, Proxy, route, soon};
 use futures_util::{SinkExt, StreamExt};
@@ -285,6 +286,28 @@ async fn a_timeline_tells_what_became_of_a_session() {
     assert_eq!(ended["last_error"]["what"], "upstream-end");
     // the list has no timelines
     assert_eq!(operated.told("/sessions").await["sessions"][0].get("timeline"), None);
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_none_any_more_for_too_many_are_open_is_told() {
+    let log = Log::capture();
+    let mut agent = Agent::start().await;
+    let operated = Operated::start("let-go", by_query(agent.address, ASKS)).await;
+    let mut page = operated.proxy.page("/ws?s=1").await;
+    let mut server = agent.connection().await;
+    let id = operated.only().await;
+    for asked in 1..=65 {
+        server.send(format!(r#"{{"type":"ask","id":"{asked}"}}"#)).await;
+        page.text().await;
+    }
+    log.says(&["too many prompts are open", "position=1"]).await;
+    let told = operated.told(&format!("/sessions/{id}")).await;
+    assert_eq!(told["sessions"][0]["prompts"]["open"], 64);
+    let timeline = timeline(&told["sessions"][0]);
+    assert_eq!(
+        timeline[timeline.len() - 2..],
+        ["prompt position=65", "let-go position=1"]
+    );
 }
 
 #[tokio::test]

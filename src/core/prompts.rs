@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::log::Mark;
 
-/// Most prompts that are open at a time; a server that asks more has the oldest taken for answered.
+/// Most prompts that are open at a time; of more, the oldest is a message like any other from then on.
 const MAX_OPEN: usize = 64;
 /// So many answered ones are remembered, to tell a late answer from one to something unknown.
 const MAX_ANSWERED: usize = 256;
@@ -21,6 +21,15 @@ pub struct Prompt {
     pub mark: Mark,
     /// Its frames, kept here too: it may be evicted from the log.
     pub wire: Vec<u8>,
+}
+
+/// What a new prompt ends.
+#[derive(Debug)]
+pub enum Older {
+    /// This one, of the same id.
+    Superseded(Prompt),
+    /// This one, the oldest of too many.
+    LetGo(Prompt),
 }
 
 /// What an answer is to the prompts.
@@ -52,11 +61,14 @@ impl Prompts {
         self.open.iter()
     }
 
-    /// The server asks something; returns the prompts that are closed by that: an older one of the same id, or too many.
-    pub fn asked(&mut self, now: Instant, id: Option<String>, mark: Mark, wire: Vec<u8>) -> Option<Prompt> {
+    /// The server asks something; returns the prompt that is not open any more for that.
+    pub fn asked(&mut self, now: Instant, id: Option<String>, mark: Mark, wire: Vec<u8>) -> Option<Older> {
         let same = self.open.iter().position(|prompt| id.is_some() && prompt.id == id);
-        let closed = same.or_else(|| (self.open.len() == MAX_OPEN).then_some(0));
-        let closed = closed.map(|index| self.open.remove(index));
+        let older = match same {
+            Some(index) => Some(Older::Superseded(self.open.remove(index))),
+            None if self.open.len() == MAX_OPEN => Some(Older::LetGo(self.open.remove(0))),
+            None => None,
+        };
         self.answered.retain(|answered| *answered != id);
         self.open.push(Prompt {
             id,
@@ -64,7 +76,7 @@ impl Prompts {
             mark,
             wire,
         });
-        closed
+        older
     }
 
     /// A page answers: the prompt of that id, or without one the oldest that is open.
@@ -118,7 +130,7 @@ mod tests {
         }
     }
 
-    fn asked(prompts: &mut Prompts, id: Option<&str>, position: u64) -> Option<Prompt> {
+    fn asked(prompts: &mut Prompts, id: Option<&str>, position: u64) -> Option<Older> {
         prompts.asked(Instant::now(), id.map(ToOwned::to_owned), mark(position), vec![0; 10])
     }
 
@@ -170,7 +182,8 @@ mod tests {
     fn one_that_is_asked_again_replaces_the_older_and_there_are_not_endlessly_many() {
         let mut prompts = Prompts::default();
         assert!(asked(&mut prompts, Some("a"), 1).is_none());
-        assert_eq!(asked(&mut prompts, Some("a"), 2).map(|older| older.mark), Some(mark(1)));
+        let older = asked(&mut prompts, Some("a"), 2);
+        assert!(matches!(older, Some(Older::Superseded(older)) if older.mark == mark(1)));
         assert_eq!(first(&mut prompts, Some("a")), Some(mark(2)));
         assert!(
             asked(&mut prompts, Some("a"), 3).is_none(),
@@ -180,6 +193,7 @@ mod tests {
         for position in 0..MAX_OPEN as u64 {
             assert!(asked(&mut prompts, None, position).is_none());
         }
-        assert_eq!(asked(&mut prompts, None, 99).map(|oldest| oldest.mark), Some(mark(0)));
+        let oldest = asked(&mut prompts, None, 99);
+        assert!(matches!(oldest, Some(Older::LetGo(oldest)) if oldest.mark == mark(0)));
     }
 }

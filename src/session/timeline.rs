@@ -83,6 +83,11 @@ pub enum What {
         /// How many.
         prompts: u32,
     },
+    /// Too many prompts were open: the oldest, at this position, is a message like any other from then on.
+    LetGo {
+        /// The prompt's.
+        position: u64,
+    },
     /// The log was full: so many messages were evicted in a row.
     Overflow {
         /// How many.

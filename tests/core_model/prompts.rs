@@ -99,7 +99,9 @@ impl Plain {
 
     fn asks(&mut self, id: &str) {
         let id = id.to_owned();
-        self.receive(&format!("{id}?"), |core, now| core.prompt(now, Some(id)));
+        self.receive(&format!("{id}?"), |core, now| {
+            assert_eq!(core.prompt(now, Some(id)), None, "there are not too many");
+        });
     }
 
     fn answers(&mut self, id: &str) -> Answer {
@@ -248,6 +250,34 @@ fn one_that_was_evicted_is_still_shown() {
     assert_eq!(it.reads(true), ["two", "three", "a?"]);
     it.reload();
     assert_eq!(it.reads(true), ["two", "three", "a?"], "as often as a page is loaded");
+}
+
+#[test]
+fn of_too_many_the_oldest_is_a_message_like_any_other() {
+    let mut it = Plain::new(POLICY);
+    let asked: Vec<String> = (0..70).map(|number| format!("{number}")).collect();
+    for (number, id) in asked.iter().enumerate() {
+        let mut let_go = None;
+        it.receive(&format!("{id}?"), |core, now| {
+            let_go = core.prompt(now, Some(id.clone()));
+        });
+        // positions are counted from 1
+        assert_eq!(let_go, number.checked_sub(64).map(|index| index as u64 + 1));
+    }
+    let all: Vec<String> = asked.iter().map(|id| format!("{id}?")).collect();
+    assert_eq!(it.reads(true), all);
+    it.reload();
+    assert_eq!(it.reads(true), all, "none is lost");
+    for _ in 0..2 {
+        assert!(matches!(it.answers("0"), Answer::Unknown), "it goes upstream");
+    }
+    assert!(matches!(it.answers("6"), Answer::First(_)));
+    it.reload();
+    let left: Vec<String> = all.into_iter().filter(|text| text != "6?").collect();
+    assert_eq!(it.reads(true), left);
+    // what was kept beside the log for it is given back
+    it.core.prompts_ended(it.now, None);
+    assert_eq!(it.core.held(), it.core.log().allocated());
 }
 
 #[test]

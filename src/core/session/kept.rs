@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Session;
 use crate::core::log::Mark;
-use crate::core::prompts::{Answer, Prompt, Prompts};
+use crate::core::prompts::{Answer, Older, Prompt, Prompts};
 use crate::core::requests::Requests;
 
 /// Most kinds of full state of which the newest is known; of more, that is forgotten which was sent longest ago: what
@@ -43,14 +43,27 @@ impl Kept {
 
 impl Session {
     /// The message being received, which is whole, asks the person: it is open until answered. Call it before
-    /// [`Self::received`].
-    pub fn prompt(&mut self, now: Instant, id: Option<String>) {
+    /// [`Self::received`]. Returns the position of the prompt that is a message like any other from here on, for too many
+    /// are open: it stays in the log, where it still is, and its answer goes upstream as often as it is given.
+    pub fn prompt(&mut self, now: Instant, id: Option<String>) -> Option<u64> {
         let mut wire = Vec::new();
         let mark = self.log.boundary();
         self.log.copy(mark.offset, self.log.tail(), &mut wire);
         self.log.pin(wire.len());
-        let closed = self.kept.get_or_insert_default().prompts.asked(now, id, mark, wire);
-        self.closed(now, closed.into_iter().collect());
+        let older = self.kept.get_or_insert_default().prompts.asked(now, id, mark, wire);
+        let let_go = match older {
+            Some(Older::Superseded(prompt)) => {
+                self.closed(now, vec![prompt]);
+                None
+            }
+            Some(Older::LetGo(prompt)) => {
+                self.log.unpin(prompt.wire.len());
+                Some(prompt.mark.position + 1)
+            }
+            None => None,
+        };
+        self.regrace(now);
+        let_go
     }
 
     /// Whether the message being received, which is whole, is an open prompt of this id once more, byte by byte: every

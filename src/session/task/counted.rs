@@ -79,6 +79,7 @@ impl SessionTask {
             | What::Prompt { .. }
             | What::Answer { .. }
             | What::Withdrawn { .. }
+            | What::LetGo { .. }
             | What::Named
             | What::UpstreamFault { .. } => {}
         }

@@ -105,7 +105,10 @@ impl SessionTask {
                 }
                 let position = self.core.log().boundary().position + 1;
                 self.note(now, What::Prompt { position });
-                self.core.prompt(now, id);
+                if let Some(position) = self.core.prompt(now, id) {
+                    self.note(now, What::LetGo { position });
+                    tracing::info!(session = %self.membership.id, position, "too many prompts are open: the oldest is a message like any other now");
+                }
             }
             Role::PromptEnd => {
                 let id = rule.key_of(&text);
