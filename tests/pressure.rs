@@ -252,6 +252,37 @@ async fn a_page_that_keeps_the_server_waiting() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_replaced_amid_a_large_message_leaves_no_copy_of_it() {
+    // what is left of the second is not worth a word
+    for (size, is_told) in [(300 << 10, true), (4 << 20, false)] {
+        let agent = RawAgent::start().await;
+        let mut route = keyed(&agent);
+        (route.max_message, route.log_bytes) = (8 << 20, 8 << 20);
+        let proxy = Proxy::start(route).await;
+        let mut older = Raw::narrow_asked(proxy.address, "/ws?session=a").await;
+        let mut server = agent.accept().await;
+        server.switch("").await;
+        older.switched().await;
+        let message = vec![b'a'; size];
+        server.frame_patiently(0x82, &message).await;
+        server.heard().await;
+        older.stream.readable().await.unwrap();
+        proxy.settled().await;
+        let mut page = Raw::upgraded(proxy.address, "/ws?session=a", "").await;
+        assert_eq!(page.next_but_pings().await, Got::Frame(0x82, false, message.clone()));
+        let held = buffered(&proxy);
+        assert!((size..size + (1 << 20)).contains(&held), "{held}");
+        if is_told {
+            assert_eq!(older.next_but_pings().await, Got::Frame(0x82, false, message));
+            assert_eq!(older.closed().await.0, 4001);
+        } else {
+            assert_eq!(older.next().await, Got::Reset);
+        }
+        Pair { page, server }.works().await;
+    }
+}
+
+#[tokio::test]
 async fn a_thousand_readers_that_do_not_read() {
     const READERS: usize = 1000;
     let agent = RawAgent::start().await;

@@ -20,6 +20,10 @@ const FIRST_BATCH: u64 = 16 * 1024;
 /// for no more than some writes of that.
 const BATCH: u64 = 256 * 1024;
 
+/// Most bytes that complete the frame in which a page stands that is let go: they are a copy, and one that has to be sent
+/// more does not read, or takes so large a message that its line is slow for it.
+const MAX_REST: u64 = BATCH;
+
 /// A page that has more than this to be sent, in bytes, is behind.
 const BEHIND: u64 = 64 * 1024;
 
@@ -225,16 +229,26 @@ impl Outgoing {
         self.control_at = self.control_at.min(log.end());
     }
 
-    /// Ends the queue: the bytes that complete the frame that the page stands in, and nothing more.
-    pub fn rest_of_frame(self, log: &Log) -> Vec<u8> {
-        let mut rest = self.head[self.head_sent..].to_vec();
+    /// Ends the queue: the bytes that complete the frame that the page stands in, and nothing more; `None` where they are
+    /// too many for a page that is let go.
+    pub fn rest_of_frame(self, log: &Log) -> Option<Vec<u8>> {
+        let head = &self.head[self.head_sent..];
+        let (boundary, _) = log.frame_boundary(self.walked, self.cursor);
+        let frame = if self.control_sent == 0 {
+            log.distance(self.cursor, boundary)
+        } else {
+            0
+        };
+        if head.len() as u64 + frame > MAX_REST {
+            return None;
+        }
+        let mut rest = head.to_vec();
         if self.control_sent > 0 {
             rest.extend_from_slice(&self.control[self.control_sent..]);
-            return rest;
+        } else {
+            log.copy(self.cursor, boundary, &mut rest);
         }
-        let (boundary, _) = log.frame_boundary(self.walked, self.cursor);
-        log.copy(self.cursor, boundary, &mut rest);
-        rest
+        Some(rest)
     }
 }
 

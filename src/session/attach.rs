@@ -63,7 +63,7 @@ impl Attach {
     /// Closes it without having attached it.
     pub fn turn_away(mut self, tracker: &TaskTracker, close: &Close) {
         close.write(&mut self.head, None);
-        farewell(tracker, self.socket, self.head);
+        farewell(tracker, self.share, self.socket, self.head);
     }
 
     /// Gives it back to whoever sent it, to try anew; a sender that is gone has given up.

@@ -95,6 +95,11 @@ impl Share {
         self.budget.is_exhausted() && self.held > self.budget.fair()
     }
 
+    /// Another share of the same, of nothing yet.
+    pub fn beside(&self) -> Self {
+        self.budget.share()
+    }
+
     /// What it is a share of.
     pub fn budget(&self) -> &Budget {
         &self.budget

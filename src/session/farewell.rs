@@ -12,9 +12,12 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::budget::Share;
 use super::scratch;
 use crate::transport::socket::Socket;
 
+/// A close frame, and what is sent with it where that is no message, are written in any case; in bytes.
+const LITTLE: usize = 1024;
 /// A peer has this long to take the last bytes; one that does not is reset.
 const WRITE: Duration = Duration::from_secs(1);
 /// And this long to close its side.
@@ -22,17 +25,24 @@ const LINGER: Duration = Duration::from_secs(1);
 /// One that was told no close has this long to read what lies in the system's buffers: a reset would destroy that.
 const READ: Duration = Duration::from_secs(15);
 
-/// Writes `bytes`, which end in a close frame, and lets the connection go.
-pub(super) fn farewell(tracker: &TaskTracker, socket: Socket, bytes: Vec<u8>) {
-    let_go(tracker, socket, bytes, LINGER);
+/// Writes `bytes`, which end in a close frame, and lets the connection go. Until they are written they count as `share`;
+/// where there is too much of all, and this is much of it, the connection is reset instead.
+pub(super) fn farewell(tracker: &TaskTracker, share: Option<Share>, socket: Socket, bytes: Vec<u8>) {
+    let_go(tracker, share, socket, bytes, LINGER);
 }
 
-/// Ends the connection without a close frame, once its peer has read what was sent.
-pub(super) fn end(tracker: &TaskTracker, socket: Socket, bytes: Vec<u8>) {
-    let_go(tracker, socket, bytes, READ);
+/// Ends the connection without a close frame, once its peer has read what was sent; else as [`farewell`].
+pub(super) fn end(tracker: &TaskTracker, share: Option<Share>, socket: Socket, bytes: Vec<u8>) {
+    let_go(tracker, share, socket, bytes, READ);
 }
 
-fn let_go(tracker: &TaskTracker, mut socket: Socket, bytes: Vec<u8>, linger: Duration) {
+fn let_go(tracker: &TaskTracker, mut share: Option<Share>, mut socket: Socket, bytes: Vec<u8>, linger: Duration) {
+    if let Some(share) = &mut share {
+        share.set(bytes.capacity());
+        if bytes.len() > LITTLE && share.is_over() {
+            return socket.reset();
+        }
+    }
     tracker.spawn(async move {
         let written = timeout(WRITE, async {
             socket.write_all(&bytes).await?;
@@ -42,6 +52,7 @@ fn let_go(tracker: &TaskTracker, mut socket: Socket, bytes: Vec<u8>, linger: Dur
             socket.reset();
             return;
         }
+        drop((bytes, share));
         let drained = async { while matches!(ignore_some(&mut socket).await, Ok(1..)) {} };
         let _ = timeout(linger, drained).await;
     });
@@ -57,4 +68,45 @@ async fn ignore_some(socket: &mut Socket) -> io::Result<usize> {
         })
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use prometheus::IntGauge;
+    use tokio::net::UnixStream;
+
+    use super::super::budget::Budget;
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_yet_to_be_written_counts_and_little_is_written_in_any_case() {
+        const MUCH: usize = 1 << 20;
+        let gauge = IntGauge::new("a", "b").unwrap();
+        let budget = Arc::new(Budget::new(2 * MUCH, gauge.clone()));
+        let tracker = TaskTracker::new();
+        let says = |bytes: usize| {
+            let (socket, peer) = UnixStream::pair().unwrap();
+            farewell(&tracker, Some(budget.share()), Socket::Unix(socket), vec![0; bytes]);
+            peer
+        };
+        let heard = async |mut peer: UnixStream| {
+            let mut bytes = Vec::new();
+            let read = tokio::io::AsyncReadExt::read_to_end(&mut peer, &mut bytes).await;
+            read.unwrap_or_default()
+        };
+        let peer = says(MUCH);
+        assert_eq!(gauge.get(), MUCH as i64);
+        assert_eq!(heard(peer).await, MUCH);
+        // there is too much of all
+        let mut other = budget.share();
+        other.set(3 * MUCH);
+        assert_eq!(heard(says(MUCH)).await, 0);
+        assert_eq!(heard(says(LITTLE)).await, LITTLE);
+        drop(other);
+        tracker.close();
+        tracker.wait().await;
+        assert_eq!(gauge.get(), 0);
+    }
 }

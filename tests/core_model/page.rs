@@ -6,6 +6,9 @@ use std::time::Instant;
 use sessmux::core::close::Close;
 use sessmux::core::frame::{self, Opcode, Sender};
 
+/// A page that lacks more of the frame that it stands in, in bytes, is reset when it is let go.
+pub const MAX_REST: usize = 256 * 1024;
+
 /// A whole data frame that upstream sent.
 pub struct Frame {
     pub wire: Vec<u8>,
@@ -134,6 +137,17 @@ impl Page {
     /// Whether it stands amid a frame.
     pub fn amid_frame(&self) -> bool {
         !self.partial.is_empty()
+    }
+
+    /// How much it lacks of the head, and of the frame of upstream's that it stands in.
+    pub fn rest(&self, frames: &[Frame]) -> usize {
+        let head: usize = self.head.iter().map(Vec::len).sum();
+        let partial = self.partial.len();
+        match frames.get(self.next) {
+            Some(frame) if self.amid_data() => frame.wire.len() - partial,
+            _ if self.head.is_empty() => 0,
+            _ => head - partial,
+        }
     }
 
     fn amid_data(&self) -> bool {

@@ -62,9 +62,9 @@ impl Attached {
         })
     }
 
-    /// What completes the frame that the page stands in, and whether the close that ends the session was sent or is
-    /// part of it.
-    fn rest(self, log: &Log) -> (Vec<u8>, bool) {
+    /// What completes the frame that the page stands in, if that is not too much, and whether the close that ends the
+    /// session was sent or is part of it.
+    fn rest(self, log: &Log) -> (Option<Vec<u8>>, bool) {
         let closed = self.ending && self.out.has_begun_control();
         (self.out.rest_of_frame(log), closed)
     }
@@ -110,7 +110,8 @@ pub struct Attachment {
     pub replayed: u64,
     /// How many earlier messages can no longer be replayed, of those that it should have been sent.
     pub gap: u64,
-    /// What the attachment that it replaces is still to be sent ahead of its close 4001.
+    /// What the attachment that it replaces is still to be sent ahead of its close 4001; where there was one and this is
+    /// none, its connection is to be reset: it stands amid a large message, of which it has most yet to take.
     pub replaced: Option<Vec<u8>>,
     /// The replaced attachment is or was sent the close that ended the session: no other may follow.
     pub replaced_closed: bool,
@@ -119,8 +120,9 @@ pub struct Attachment {
 /// What a detach leaves behind.
 #[derive(Debug)]
 pub struct Departure {
-    /// The rest of the frame that the page stood in, to be sent ahead of a close frame.
-    pub rest: Vec<u8>,
+    /// The rest of the frame that the page stood in, to be sent ahead of a close frame; where that is too much there is
+    /// none, and its connection is to be reset.
+    pub rest: Option<Vec<u8>>,
     /// The page is or was sent the close that ended the session: no other may follow.
     pub closed: bool,
     /// Whether the session is over with it.
@@ -177,7 +179,7 @@ impl Session {
         }
         self.epoch += 1;
         let (replaced, replaced_closed) = self.attached.take().map(|old| old.rest(&self.log)).unzip();
-        if replaced.is_some() {
+        if replaced_closed.is_some() {
             self.fights.get_or_insert_default().takeover(now);
         }
         if self.end.is_some() {
@@ -227,7 +229,7 @@ impl Session {
             from,
             replayed,
             gap: lost + missing,
-            replaced,
+            replaced: replaced.flatten(),
             replaced_closed: replaced_closed.unwrap_or(false),
         })
     }

@@ -12,8 +12,10 @@ use crate::metrics::{Metrics, Rule};
 use crate::profile::pointer;
 use crate::session::admission::Admitted;
 use crate::session::budget::Share;
+use crate::session::farewell;
 use crate::session::key::{Key, SessionId};
 use crate::session::mailbox::{Mail, Mailbox};
+use crate::transport::socket::Socket;
 
 /// A session's place in the registry; it is given up when the session's task ends.
 pub(in crate::session) struct Membership {
@@ -92,6 +94,16 @@ impl Membership {
     /// Where it is counted what happens.
     pub(in crate::session) fn metrics(&self) -> &Metrics {
         &self.inner.metrics
+    }
+
+    /// Writes last bytes to a socket that the session does not need any more, [in a task of its own](farewell::farewell).
+    pub(in crate::session) fn farewell(&self, socket: Socket, bytes: Vec<u8>) {
+        farewell::farewell(self.tracker(), Some(self.share.beside()), socket, bytes);
+    }
+
+    /// As [`Self::farewell`], but without a close frame.
+    pub(in crate::session) fn farewell_unsaid(&self, socket: Socket, bytes: Vec<u8>) {
+        farewell::end(self.tracker(), Some(self.share.beside()), socket, bytes);
     }
 
     /// Its page was cut off by this rule.

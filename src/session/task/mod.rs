@@ -34,7 +34,6 @@ use counted::{Asked, Counted};
 
 use super::attach::Attach;
 use super::browser::Browser;
-use super::farewell::farewell;
 use super::key::SessionId;
 use super::mailbox::Mail;
 use super::page::Page;
@@ -302,11 +301,15 @@ impl SessionTask {
                 let replaying = self.count_replay(&it);
                 self.note_attach(now, &it, older.as_deref());
                 let takeover = older.is_some();
-                if let (Some(older), Some(mut rest)) = (older, it.replaced) {
-                    if !it.replaced_closed {
-                        Close::new(close::REPLACED, "opened elsewhere").write(&mut rest, None);
+                match (older, it.replaced) {
+                    (Some(older), Some(mut rest)) => {
+                        if !it.replaced_closed {
+                            Close::new(close::REPLACED, "opened elsewhere").write(&mut rest, None);
+                        }
+                        self.membership.farewell(older.socket, rest);
                     }
-                    farewell(self.membership.tracker(), older.socket, rest);
+                    (Some(older), None) => older.socket.reset(),
+                    (None, _) => {}
                 }
                 let Attach {
                     socket,
@@ -367,7 +370,7 @@ impl SessionTask {
             let code = close.map(|close| close.code.unwrap_or(close::NO_CODE));
             // what upstream says itself, and what ends it for its fault, is noted where that happens
             self.membership.metrics().closes.of(metrics::Close::of(code)).inc();
-            farewell(self.membership.tracker(), socket, rest);
+            self.membership.farewell(socket, rest);
         }
         if !self.over {
             self.over = true;

@@ -9,7 +9,6 @@ use crate::core::cause::Parting;
 use crate::core::close::{self, Close};
 use crate::core::frame::Opcode;
 use crate::metrics::{Rule, Side};
-use crate::session::farewell::{end, farewell};
 use crate::session::scratch;
 use crate::session::timeline::Left;
 use crate::transport::reader::Event;
@@ -170,7 +169,8 @@ impl SessionTask {
         self.close_page(now, Some(&Close::new(code, reason)), Parting::Cut);
     }
 
-    /// Detaches the page with what completes its frame and `close`, and lets its socket go.
+    /// Detaches the page with what completes its frame and `close`, and lets its socket go; without either, where that is
+    /// too much.
     pub(super) fn close_page(&mut self, now: Instant, close: Option<&Close>, parting: Parting) {
         let Some(page) = self.page.take() else { return };
         let Some(departure) = self.core.detach(now, page.epoch, parting) else {
@@ -179,19 +179,22 @@ impl SessionTask {
         self.record_detach(now, page.epoch, parting);
         let left = Left::of(parting, close.and_then(|close| close.code));
         self.note_detach(now, page.epoch, left);
-        let mut rest = departure.rest;
-        if let Some(close) = close.filter(|_| !departure.closed) {
-            close.write(&mut rest, None);
-        }
         tracing::info!(
             session = %self.membership.id, epoch = page.epoch, cause = left.name(),
             code = left.code(), position = self.core.log().boundary().position, "detach"
         );
-        let tracker = self.membership.tracker();
-        if close.is_none() && self.core.end().is_some() {
-            end(tracker, page.socket, rest);
-        } else {
-            farewell(tracker, page.socket, rest);
+        match departure.rest {
+            None => page.socket.reset(),
+            Some(mut rest) => {
+                if let Some(close) = close.filter(|_| !departure.closed) {
+                    close.write(&mut rest, None);
+                }
+                if close.is_none() && self.core.end().is_some() {
+                    self.membership.farewell_unsaid(page.socket, rest);
+                } else {
+                    self.membership.farewell(page.socket, rest);
+                }
+            }
         }
         self.departed(departure.over, parting);
     }

@@ -12,7 +12,6 @@ use crate::core::frame::Opcode;
 use crate::core::session::{Received, UpstreamEnd};
 use crate::metrics::{self, Rule};
 use crate::profile::Side;
-use crate::session::farewell::farewell;
 use crate::session::scratch;
 use crate::session::timeline::What;
 use crate::transport::reader::{Event, Fault};
@@ -204,7 +203,7 @@ impl SessionTask {
     fn upstream_fault(&mut self, now: Instant, code: u16, what: &str) {
         if let Some(upstream) = self.upstream.take() {
             let (socket, rest) = upstream.finish(Some(&Close::new(code, "")));
-            farewell(self.membership.tracker(), socket, rest);
+            self.membership.farewell(socket, rest);
         }
         self.note(now, What::UpstreamFault { code });
         let reason = if code == close::TOO_BIG {
@@ -223,11 +222,8 @@ impl SessionTask {
             let echo = how.close();
             let (socket, rest) = upstream.finish(echo);
             // a peer that ended without a close frame gets no bytes either
-            farewell(
-                self.membership.tracker(),
-                socket,
-                if echo.is_some() { rest } else { Vec::new() },
-            );
+            self.membership
+                .farewell(socket, if echo.is_some() { rest } else { Vec::new() });
         }
         self.record_end(now, &how);
         self.note_upstream_end(now, &how, why);

@@ -9,7 +9,7 @@ use sessmux::core::close::{self, Close};
 use sessmux::core::frame::{self, Opcode};
 use sessmux::core::session::{Admission, Newcomer};
 
-use super::super::page::Page;
+use super::super::page::{MAX_REST, Page};
 use super::{Hello, PageFactsOf, World};
 
 #[derive(Debug)]
@@ -63,15 +63,19 @@ impl World {
                 assert_eq!(it.from.offset, self.start_of(self.first_after(from)));
                 self.epochs += 1;
                 assert_eq!(it.epoch, self.epochs);
-                assert_eq!(it.replaced.is_some(), takeover);
-                if let (Some(mut old), Some(mut rest)) = (self.page.take(), it.replaced) {
-                    if !it.replaced_closed {
-                        Close::new(close::REPLACED, "").write(&mut rest, None);
+                assert!(takeover || it.replaced.is_none());
+                if let Some(mut old) = self.page.take() {
+                    let few = old.rest(&self.frames) <= MAX_REST;
+                    assert_eq!(it.replaced.is_some(), few, "one that lacks much is reset");
+                    if let Some(mut rest) = it.replaced {
+                        if !it.replaced_closed {
+                            Close::new(close::REPLACED, "").write(&mut rest, None);
+                        }
+                        old.receive(&rest, &self.frames);
+                        let code = old.close.as_ref().map(|close| close.code);
+                        let ours = (!it.replaced_closed).then_some(close::REPLACED).or(self.end_code());
+                        assert_eq!(code, Some(ours), "the replaced page is closed at once, and once");
                     }
-                    old.receive(&rest, &self.frames);
-                    let code = old.close.as_ref().map(|close| close.code);
-                    let ours = (!it.replaced_closed).then_some(close::REPLACED).or(self.end_code());
-                    assert_eq!(code, Some(ours), "the replaced page is closed at once, and once");
                     self.remember(old);
                     if self.end.is_some() {
                         self.drop_incomplete();

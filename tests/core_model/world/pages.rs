@@ -7,7 +7,7 @@ use sessmux::core::cause::Parting;
 use sessmux::core::close::{self, Close};
 use sessmux::core::session::{Counts, HelloFate, UpstreamEnd};
 
-use super::super::page::{Page, Ping};
+use super::super::page::{MAX_REST, Page, Ping};
 use super::{Hello, Left, World};
 
 impl World {
@@ -42,8 +42,9 @@ impl World {
             departure.over, over,
             "forgotten if its page echoed the end, or was sent all of it anew"
         );
-        if closes {
-            let mut rest = departure.rest;
+        let few = page.rest(&self.frames) <= MAX_REST;
+        assert_eq!(departure.rest.is_some(), few, "one that lacks much is reset");
+        if let Some(mut rest) = departure.rest.filter(|_| closes) {
             if !departure.closed {
                 Close::new(close::RESTART, "").write(&mut rest, None);
             }
