@@ -150,6 +150,9 @@ async fn an_id_that_is_too_long_to_be_kept_goes_upstream_as_it_is() {
         says(&mut page, json!({"id": id, "method": "list"})).await;
         assert_eq!(asked(&mut server, "list").await, id);
     }
+    let about = json!({"method": "notifications/cancelled", "params": {"requestId": long("b")}});
+    says(&mut page, about.clone()).await;
+    assert_eq!(heard(&mut server).await, about, "and so does what is about it");
     let answer = json!({"id": long("a"), "result": "yours"});
     server.send(&answer.to_string()).await;
     assert_eq!(got(&mut page).await, answer);

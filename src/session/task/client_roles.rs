@@ -177,7 +177,8 @@ impl SessionTask {
     /// Forwards what the page says about its own request, by the id that the server knows that by. By the page's the
     /// server may know another, of a page before this one.
     fn cancel(&mut self, rule: Option<&Rule>, message: &Message<'_>, text: &[u8]) {
-        let Some(own) = rule.and_then(|rule| rule.id_span(text)) else {
+        // a request of a longer id went as it is, and so does this
+        let Some(own) = rule.and_then(|rule| rule.asked(text)) else {
             return self.forward(message, false);
         };
         if let Some(id) = self.core.cancelled(&text[own.clone()]) {
