@@ -166,7 +166,8 @@ pub fn give(headers: &mut HeaderMap, name: &CookieName, id: BrowserId) {
     let text = text.join(",");
     let mut kept: Vec<&str> = directives(&text)
         .filter(|directive| {
-            let name = directive.split('=').next().unwrap_or_default().trim();
+            // a quote that does not end is no part of a name either
+            let name = directive.split(['=', '"']).next().unwrap_or_default().trim();
             !name.eq_ignore_ascii_case("public") && !name.eq_ignore_ascii_case("s-maxage")
         })
         .collect();

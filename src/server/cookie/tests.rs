@@ -144,6 +144,8 @@ fn answers_with_the_cookie_stay_out_of_shared_caches() {
     );
     assert_eq!(give(&["no-store"]), "no-store");
     assert_eq!(give(&["public, no-store"]), "no-store");
+    let open = "private, no-cache=\"Set-Cookie\"";
+    assert_eq!(give(&["public\", max-age=9"]), open, "whatever its quote holds");
     assert_eq!(give(&["No-Cache"]), "private, No-Cache");
     assert_eq!(
         give(&["private, max-age=0"]),
