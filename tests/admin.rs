@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use common::capture::Log;
 use common::raw::Raw;
 use common::{Proxy, route, soon};
 use sessmux::admin::Admin;
@@ -164,6 +165,28 @@ async fn the_health_port_tells_and_does_nothing() {
     assert_eq!(status("GET /live", "127.0.0.1").await, "200");
     stop.cancel();
     soon("the end", running).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_too_many_connections_the_oldest_is_closed_and_who_asks_is_answered() {
+    let log = Log::capture();
+    let running = start(&config::Admin::Tcp("127.0.0.1:0".parse().unwrap()))
+        .await
+        .unwrap();
+    let address = running.admin.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let asked = ask(TcpStream::connect(address).await.unwrap(), "GET /metrics", "127.0.0.1").await;
+    let count = "\nsessmux_refused_total{rule=\"admin_connections\"} 1\n";
+    assert!(asked.contains(count), "{asked}");
+    log.says(&["WARN", "closed the oldest", "most=64"]).await;
+    let oldest = soon("the end", silent[0].read(&mut [0])).await.unwrap();
+    assert_eq!(oldest, 0);
+    // the next is there as before
+    let next = silent.swap_remove(1);
+    assert!(ask(next, "GET /live", "127.0.0.1").await.starts_with("HTTP/1.1 200 "));
 }
 
 #[tokio::test]

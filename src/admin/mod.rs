@@ -15,6 +15,7 @@ mod listener;
 pub mod runtime;
 mod sessions;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -29,12 +30,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::sleep;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Admin as Address;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Rule};
 use crate::server::Server;
 use crate::server::gate::Gate;
 use crate::server::reload::Reload;
@@ -43,6 +45,11 @@ use listener::Listener;
 
 /// How long a client may take for a request.
 const HEAD_TIME: Duration = Duration::from_secs(5);
+/// Connections at a time: probes, a scraper and operators are a handful, and the traffic's file descriptors are not for
+/// whoever opens more.
+const MOST: usize = 64;
+/// Of connections that are closed for others so much time has one line, which counts those before it.
+const LINE: Duration = Duration::from_secs(1);
 /// How long accepting rests after an error, which is mostly a lack of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -131,6 +138,7 @@ impl Admin {
     /// Serves until `stop`, which follows the end of the traffic.
     pub async fn run(self, stop: CancellationToken) {
         let (tracker, shared) = (TaskTracker::new(), Arc::new(self.shared));
+        let mut open = Open::default();
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -144,9 +152,10 @@ impl Admin {
                     continue;
                 }
             };
+            open.make_room(&shared.metrics);
             let shared = Arc::clone(&shared);
             let stop = stop.clone();
-            tracker.spawn(async move {
+            let serving = tracker.spawn(async move {
                 let service = service_fn(move |request| {
                     let shared = Arc::clone(&shared);
                     async move { Ok::<_, Infallible>(shared.answer(&request).await) }
@@ -158,9 +167,45 @@ impl Admin {
                 // one that breaks off is its own affair
                 let _ = stop.run_until_cancelled(connection).await;
             });
+            open.connections.push_back(serving.abort_handle());
         }
         tracker.close();
         tracker.wait().await;
+    }
+}
+
+/// The connections that are served, the oldest first.
+#[derive(Debug, Default)]
+struct Open {
+    connections: VecDeque<AbortHandle>,
+    /// When the last line was, and how many were closed since.
+    said: Option<Instant>,
+    unlogged: u64,
+}
+
+impl Open {
+    /// Closes the oldest where there are as many as there may be: were it the newest, whoever holds that many silently
+    /// would keep probes out, and a process whose probes fail is restarted.
+    fn make_room(&mut self, metrics: &Metrics) {
+        self.connections.retain(|it| !it.is_finished());
+        if self.connections.len() < MOST {
+            return;
+        }
+        if let Some(oldest) = self.connections.pop_front() {
+            oldest.abort();
+        }
+        metrics.refused(Rule::AdminConnections);
+        if self.said.is_some_and(|said| said.elapsed() < LINE) {
+            self.unlogged += 1;
+            return;
+        }
+        self.said = Some(Instant::now());
+        let unlogged = std::mem::take(&mut self.unlogged);
+        tracing::warn!(
+            most = MOST,
+            unlogged,
+            "too many connections to the admin or health listener: closed the oldest"
+        );
     }
 }
 

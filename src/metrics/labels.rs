@@ -29,6 +29,8 @@ labels! {
         MaxConnections = "max_connections",
         /// Connections of one address at a time.
         MaxClientConnections = "max_client_connections",
+        /// Connections to the admin or health listener at a time.
+        AdminConnections = "admin_connections",
         /// Pending attachments at a time.
         MaxPending = "max_pending",
         /// Pending attachments of one client at a time.
