@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Agent, HELLO, Page, Proxy, route};
+use common::{Agent, Connection, HELLO, Page, Proxy, route};
 use sessmux::config::{KeyPart, KeySource, Route};
 use sessmux::profile::Profile;
 
@@ -26,6 +26,17 @@ fn hello(page: &str) -> String {
 
 async fn say(page: &mut Page, text: &str) {
     page.send(text).await;
+}
+
+/// A page that has named its session and said no hello, its agent, and a page that has said its own.
+async fn one_before_another(proxy: &Proxy, agent: &mut Agent) -> (Page, Connection, Page) {
+    let mut first = proxy.page("/ws").await;
+    say(&mut first, r#"{"s":"1"}"#).await;
+    let mut server = agent.connection().await;
+    assert_eq!(server.text().await, r#"{"s":"1"}"#);
+    let mut second = proxy.page("/ws").await;
+    say(&mut second, r#"{"type":"hello","s":"1"}"#).await;
+    (first, server, second)
 }
 
 #[tokio::test]
@@ -107,12 +118,7 @@ async fn a_second_page_is_shown_the_whole_challenge_however_late_it_comes() {
 async fn a_page_that_said_its_hello_first_waits_for_that_of_the_creator() {
     let mut agent = Agent::start().await;
     let proxy = Proxy::start(with_rules(&agent, "first:/s", &[HELLO])).await;
-    let mut first = proxy.page("/ws").await;
-    say(&mut first, r#"{"s":"1"}"#).await;
-    let mut server = agent.connection().await;
-    assert_eq!(server.text().await, r#"{"s":"1"}"#);
-    let mut second = proxy.page("/ws").await;
-    say(&mut second, r#"{"type":"hello","s":"1"}"#).await;
+    let (mut first, mut server, mut second) = one_before_another(&proxy, &mut agent).await;
     proxy.settled().await;
     // the session stands once this is on its way, for this server does not answer hellos
     say(&mut first, &hello("first")).await;
@@ -127,12 +133,7 @@ async fn a_page_that_said_its_hello_first_waits_for_that_of_the_creator() {
 async fn a_page_that_said_its_hello_has_the_session_of_a_creator_that_says_none() {
     let mut agent = Agent::start().await;
     let proxy = Proxy::start(with_rules(&agent, "first:/s", &[HELLO])).await;
-    let mut first = proxy.page("/ws").await;
-    say(&mut first, r#"{"s":"1"}"#).await;
-    let mut server = agent.connection().await;
-    assert_eq!(server.text().await, r#"{"s":"1"}"#);
-    let mut second = proxy.page("/ws").await;
-    say(&mut second, r#"{"type":"hello","s":"1"}"#).await;
+    let (mut first, mut server, mut second) = one_before_another(&proxy, &mut agent).await;
     assert_eq!(first.close_code().await, Some(1008));
     assert_eq!(server.close_code().await, Some(1001));
     let mut server = agent.connection().await;

@@ -3,11 +3,12 @@
 //! One poll takes mail and what is due, then goes round, from upstream to the page and from the page to upstream, until
 //! nothing moves or its quantum is used up. Writes are polled, never awaited in line, so a stuck browser never holds the
 //! upstream reader.
-//! This file has the poll, the mail and the end; [`upstream_side`] and [`page_side`] the traffic, [`client_roles`],
+//! This file has the poll, the mail and the end; [`attach`] lets pages in, [`upstream_side`] and [`page_side`] the traffic, [`client_roles`],
 //! [`server_roles`] and [`hello`] what a profile makes of it, [`time`] the deadlines, [`record`] what is written down;
 //! [`relief`] what it gives back when memory is short, [`counted`] what metrics have of it, [`operate`] what an operator asks; [`rehearsal`] is a task without
 //! traffic.
 
+mod attach;
 mod client_roles;
 mod counted;
 mod hello;
@@ -24,7 +25,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
@@ -34,19 +35,17 @@ use counted::{Asked, Counted};
 
 use super::attach::Attach;
 use super::browser::Browser;
-use super::key::SessionId;
 use super::mailbox::Mail;
 use super::page::Page;
-use super::pending;
 use super::policy::bounds;
 use super::registry::Membership;
-use super::timeline::{Timeline, What};
+use super::timeline::Timeline;
 use super::upstream::Upstream;
 use crate::config::Route;
-use crate::core::cause::{Cause, Parting};
+use crate::core::cause::Parting;
 use crate::core::close::{self, Close};
 use crate::core::proofs::Proofs;
-use crate::core::session::{Admission, Newcomer, Session};
+use crate::core::session::Session;
 use crate::metrics::{self, Stage};
 use crate::transport::socket::Socket;
 
@@ -57,9 +56,6 @@ const QUANTUM: usize = 8;
 const ENOUGH: u64 = 64 * 1024;
 /// Slices per write: the head, a few slabs, a control frame.
 const SLICES: usize = 16;
-
-/// A page waits so long for a hello answer that another page's hello asked for.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// The sockets that had nothing to read in this poll.
 #[derive(Default)]
@@ -92,26 +88,6 @@ pub(super) struct SessionTask {
     /// Since when it is over, or its upstream connection, and why.
     why: Option<Box<(Instant, String)>>,
     over: bool,
-}
-
-/// A page that was attached: what there is to log of it, and what it sent behind its request.
-struct Came {
-    epoch: u64,
-    cause: Option<Cause>,
-    from: u64,
-    replay: u64,
-    gap: u64,
-    takeover: bool,
-    unread: Vec<u8>,
-}
-
-impl Came {
-    fn log(&self, session: &SessionId) {
-        tracing::info!(
-            %session, epoch = self.epoch, cause = self.cause.map(Cause::name), from = self.from, replay = self.replay,
-            gap = self.gap, takeover = self.takeover, "attach"
-        );
-    }
 }
 
 /// What messages have told by the rules of the profile, and who waits for what they will tell.
@@ -251,116 +227,6 @@ impl SessionTask {
         for asked in asking.unwrap_or_default() {
             // who has left does not want it
             let _ = asked.send(self.core.challenge().to_vec());
-        }
-    }
-
-    /// Attaches the page, or tells it that it may not be; returns one that was attached.
-    fn attach(&mut self, mut attach: Box<Attach>, now: Instant) -> Option<Came> {
-        // it may have come for a name that the session had until the server chose another
-        if self.over || attach.key.as_ref() != Some(&self.membership.key) {
-            attach.give_back();
-            return None;
-        }
-        self.hear_out(now);
-        if self.over {
-            attach.give_back();
-            return None;
-        }
-        // one that has gone while it waited takes nothing from who is there
-        if self.page.is_some()
-            && let Some(close) = pending::left(&mut attach, bounds(&self.route))
-        {
-            let cause = "it left, or broke the protocol, before it was attached";
-            tracing::info!(session = %self.membership.id, code = close.code, reason = %close.reason, cause, "turned away");
-            attach.turn_away(self.membership.tracker(), &close);
-            return None;
-        }
-        if let Some(proof) = &attach.proof
-            && let Err(why) = self.told.get_or_insert_default().proofs.check(now, proof)
-        {
-            tracing::warn!(session = %self.membership.id, cause = why, "attach refused");
-            self.note(now, What::Refused { code: close::REFUSED });
-            attach.turn_away(self.membership.tracker(), &Close::new(close::REFUSED, why));
-            return None;
-        }
-        if self.page.is_some() && !self.core.stands() {
-            let waiting = &mut self.told.get_or_insert_default().waiting;
-            waiting.push((now + ANSWER, attach));
-            return None;
-        }
-        let newcomer = Newcomer {
-            since: attach.since,
-            facts: attach.facts(),
-            answer: self.changed_answer(attach.hello_id.as_deref()),
-            head: std::mem::take(&mut attach.head),
-        };
-        match self.core.attach(now, newcomer) {
-            Admission::Attached(it) => {
-                self.record_attach(now, it.epoch, it.cause);
-                let older = self.page.take();
-                let replaying = self.count_replay(&it);
-                self.note_attach(now, &it, older.as_deref());
-                let takeover = older.is_some();
-                match (older, it.replaced) {
-                    (Some(older), Some(mut rest)) => {
-                        if !it.replaced_closed {
-                            Close::new(close::REPLACED, "opened elsewhere").write(&mut rest, None);
-                        }
-                        self.membership.farewell(older.socket, rest);
-                    }
-                    (Some(older), None) => older.socket.reset(),
-                    (None, _) => {}
-                }
-                let Attach {
-                    socket,
-                    unread,
-                    browser,
-                    proof,
-                    ..
-                } = *attach;
-                if let Some(proof) = proof {
-                    self.told.get_or_insert_default().proofs.note(now, proof);
-                }
-                self.browser = browser;
-                self.membership.mailbox.set_attached(true);
-                let mut page = Page::new(socket, it.epoch, bounds(&self.route));
-                page.replaying = replaying;
-                page.hello_answered = it.cause.is_some();
-                self.page = Some(Box::new(page));
-                Some(Came {
-                    epoch: it.epoch,
-                    cause: it.cause,
-                    from: it.from.position + 1,
-                    replay: it.replayed,
-                    gap: it.gap,
-                    takeover,
-                    unread,
-                })
-            }
-            Admission::Refused(head, close) => {
-                self.note(
-                    now,
-                    What::Refused {
-                        code: close.code.unwrap_or(close::NO_CODE),
-                    },
-                );
-                tracing::info!(session = %self.membership.id, code = close.code, reason = %close.reason, "attach refused");
-                attach.head = head;
-                attach.turn_away(self.membership.tracker(), &close);
-                None
-            }
-            Admission::OnPurpose(head, code) => {
-                attach.head = head;
-                self.end(
-                    Some(&Close {
-                        code,
-                        reason: String::new(),
-                    }),
-                    "its page closed it",
-                );
-                attach.give_back();
-                None
-            }
         }
     }
 
