@@ -15,7 +15,7 @@ use std::time::Instant;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use sessmux::admin::Admin;
-use sessmux::capture::{Recorder, Recording, recorder};
+use sessmux::capture::{Recording, recorder};
 use sessmux::config::{self, Config, ConfigError, ConfigErrors, Route};
 use sessmux::profile::{BUILT_IN, built_in};
 use sessmux::server::reload::Reload;
@@ -24,6 +24,7 @@ use sessmux::transport::tls::Tls;
 use sessmux::{demo, rehearse, shutdown, systemd};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use cli::{Cli, Command, ProfilesCommand};
@@ -61,12 +62,11 @@ fn main() -> ExitCode {
                 if let Err(error) = Tls::load(&config).and_then(|_| recordable(&config)) {
                     return refuse(&error);
                 }
-                // whoever closes the pipe early has read enough
-                let _ = write!(std::io::stdout(), "{config}");
+                let printed = print(|out| write!(out, "{config}"));
                 for warning in config.warnings() {
                     eprintln!("warning: {warning}");
                 }
-                ExitCode::SUCCESS
+                printed
             }
             Err(error) => refuse(&error),
         },
@@ -97,20 +97,17 @@ fn main() -> ExitCode {
         Some(Command::End { id, asked }) => operate::end(&asked, &id),
         Some(Command::Drain { asked, no_wait }) => operate::drain(&asked, !no_wait),
         Some(Command::Reload { asked }) => operate::reload(&asked),
-        Some(Command::Completions { shell }) => {
-            clap_complete::generate(shell, &mut Cli::command(), "sessmux", &mut std::io::stdout());
-            ExitCode::SUCCESS
-        }
+        Some(Command::Completions { shell }) => print(|out| {
+            clap_complete::generate(shell, &mut Cli::command(), "sessmux", out);
+            Ok(())
+        }),
         Some(Command::Man { command }) => man(&command),
         None => match cli.settings.load() {
             // the files of TLS first: where they cannot be used no recording is begun
             Ok(config) => match Tls::load(&config).and_then(|tls| Ok((tls, record(&config)?))) {
                 Ok((tls, recording)) => {
-                    let recorder = recording.as_ref().map(Recording::recorder);
                     let settings = cli.settings;
-                    let code = serve(&lines, run(config, tls, recorder, move || settings.load()));
-                    recording.map(Recording::finish);
-                    code
+                    serve(&lines, run(config, tls, recording, move || settings.load()))
                 }
                 Err(error) => refuse(&error),
             },
@@ -119,29 +116,40 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints what `write` writes, whole or not at all: some of those who write end the process where they cannot.
+fn print(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> ExitCode {
+    let mut text = Vec::new();
+    let printed = write(&mut text).and_then(|()| {
+        let mut out = io::stdout().lock();
+        out.write_all(&text)?;
+        out.flush()
+    });
+    match printed {
+        // whoever closes the pipe early has read enough
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("cannot write: {error}");
+            SOFTWARE.into()
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
 /// Prints a built-in profile, or what each is for.
 fn profiles(name: Option<&str>) -> ExitCode {
-    // whoever closes the pipe early has read enough
-    let mut out = std::io::stdout();
-    match name {
-        None => {
-            for (name, text) in BUILT_IN {
+    let Some(name) = name else {
+        return print(|out| {
+            BUILT_IN.iter().try_for_each(|(name, text)| {
                 let what = text.lines().next().unwrap_or_default().trim_start_matches("# ");
-                let _ = writeln!(out, "{name:14} {what}");
-            }
-        }
-        Some(name) => match built_in(name) {
-            Some(text) => drop(out.write_all(text.as_bytes())),
-            None => {
-                eprintln!(
-                    "profiles = {name:?}: is none of {}",
-                    BUILT_IN.map(|(name, _)| name).join(", ")
-                );
-                return USAGE.into();
-            }
-        },
+                writeln!(out, "{name:14} {what}")
+            })
+        });
+    };
+    if let Some(text) = built_in(name) {
+        return print(|out| out.write_all(text.as_bytes()));
     }
-    ExitCode::SUCCESS
+    let known = BUILT_IN.map(|(name, _)| name).join(", ");
+    eprintln!("profiles = {name:?}: is none of {known}");
+    USAGE.into()
 }
 
 /// Prints the manual page of sessmux, or of the command of this name, which has two words where it is a command's own.
@@ -157,9 +165,7 @@ fn man(name: &[String]) -> ExitCode {
         };
         page = found;
     }
-    // whoever closes the pipe early has read enough
-    let _ = clap_mangen::Man::new(page.clone()).render(&mut std::io::stdout());
-    ExitCode::SUCCESS
+    print(|out| clap_mangen::Man::new(page.clone()).render(out))
 }
 
 /// Runs a profile over a capture.
@@ -187,18 +193,19 @@ fn test_profile(profile: &str, capture: &Path, at: Option<usize>) -> ExitCode {
             return SOFTWARE.into();
         }
     };
-    // whoever closes the pipe early has read enough
-    let mut out = std::io::stdout();
-    match at {
-        None => drop(rehearse::print(&mut out, &stories)),
-        Some(at) => {
-            if let Ok(false) = rehearse::print_refresh(&mut out, &stories, at) {
-                eprintln!("at = \"{at}\": the capture has no message of this number");
-                return USAGE.into();
-            }
-        }
+    let Some(at) = at else {
+        return print(|out| rehearse::print(out, &stories));
+    };
+    let mut found = false;
+    let printed = print(|out| {
+        found = rehearse::print_refresh(out, &stories, at)?;
+        Ok(())
+    });
+    if found {
+        return printed;
     }
-    ExitCode::SUCCESS
+    eprintln!("at = \"{at}\": the capture has no message of this number");
+    USAGE.into()
 }
 
 /// Opens what is recorded to, before anything is bound.
@@ -247,7 +254,7 @@ impl Unavailable {
 async fn run(
     config: Config,
     tls: Tls,
-    recorder: Option<Recorder>,
+    recording: Option<Recording>,
     load: impl Fn() -> Result<Config, ConfigErrors> + Send + Sync + 'static,
 ) -> Result<(), Unavailable> {
     let (listen, upstream, warnings) = (config.listen, config.upstream.to_string(), config.warnings());
@@ -255,6 +262,7 @@ async fn run(
     let (admin, health) = (config.admin.clone(), config.health);
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let no_listener = |error| Unavailable::new("listen", &listen, error);
+    let recorder = recording.as_ref().map(Recording::recorder);
     let server = Server::bind_with(config, tls, recorder).await.map_err(no_listener)?;
     let asked = shutdown::on_signal().map_err(no_listener)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(no_listener)?;
@@ -315,6 +323,10 @@ async fn run(
     };
     let served = async {
         server.run(asked).await;
+        if let Some(recording) = recording {
+            // while signals are heard and operators are answered: the file may take its time
+            let _ = spawn_blocking(|| recording.finish()).await;
+        }
         stopped.cancel();
     };
     tokio::join!(served, answering, telling, stopped.run_until_cancelled(operating));

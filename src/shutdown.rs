@@ -5,9 +5,6 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Exit code of a process that one signal too many ended: 128 + SIGTERM, as shells count.
-const HURRIED: i32 = 143;
-
 /// How the process is asked to end.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
@@ -37,15 +34,16 @@ pub fn on_signal() -> io::Result<Shutdown> {
     // lives as long as the process: nothing is left for it to outlive
     tokio::spawn(async move {
         loop {
-            let drains = tokio::select! {
-                _ = terminate.recv() => !drain.is_cancelled(),
-                _ = interrupt.recv() => false,
+            let signal = tokio::select! {
+                _ = terminate.recv() => SignalKind::terminate(),
+                _ = interrupt.recv() => SignalKind::interrupt(),
             };
             if stop.is_cancelled() {
                 tracing::warn!("ended where it is, by another signal");
-                std::process::exit(HURRIED);
+                // as shells count
+                std::process::exit(128 + signal.as_raw_value());
             }
-            if !drains {
+            if signal == SignalKind::interrupt() || drain.is_cancelled() {
                 tracing::info!("stopping; another signal ends the process where it is");
                 stop.cancel();
             }

@@ -10,6 +10,7 @@ use common::capture::Log;
 use common::raw::{Raw, RawAgent};
 use common::{Agent, HELLO, Proxy, route, soon};
 use futures_util::{SinkExt, StreamExt};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sessmux::admin::Admin;
 use sessmux::config::{self, KeySource, Route};
@@ -618,4 +619,39 @@ async fn who_is_not_there_cannot_be_asked() {
         assert_eq!((exit, out.as_str(), err.lines().count()), (code, "", 1), "{err}");
         assert!(err.starts_with("admin = ") && err.contains(reason), "{err}");
     }
+}
+
+/// Until it is ended, an answer that does not end keeps it.
+#[tokio::test]
+async fn a_signal_too_many_ends_it_with_the_code_of_that_signal() {
+    let agent = RawAgent::start().await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sessmux"));
+    let command = command
+        .args(["--listen", "127.0.0.1:0", "--admin", "off", "--upstream"])
+        .arg(format!("http://{}", agent.address))
+        .stderr(std::process::Stdio::piped());
+    let mut child = Child(command.spawn().unwrap());
+    let mut stderr = BufReader::new(child.0.stderr.take().unwrap());
+    let mut said = move |what: &'static str| {
+        let mut line = String::new();
+        while !line.contains(what) {
+            line.clear();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "{what}");
+        }
+        line
+    };
+    let line = said("listening on http://");
+    let (_, rest) = line.split_once("listening on http://").unwrap();
+    let address = rest.split(',').next().unwrap().parse().unwrap();
+    let mut page = Raw::connect(address).await;
+    page.write(format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes())
+        .await;
+    let _server = agent.accept().await;
+    let process = Pid::from_child(&child.0);
+    kill_process(process, Signal::INT).unwrap();
+    said("stopping");
+    kill_process(process, Signal::INT).unwrap();
+    said("ended where it is");
+    let ended = tokio::task::spawn_blocking(move || child.0.wait());
+    assert_eq!(soon("the end", ended).await.unwrap().unwrap().code(), Some(130));
 }

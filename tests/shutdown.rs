@@ -9,10 +9,12 @@ use sessmux::config::{Config, KeyPart, KeySource, PathPattern, Route};
 use sessmux::metrics::Metrics;
 use sessmux::profile::Profile;
 use sessmux::server::Server;
+use sessmux::server::reload::Reload;
 use sessmux::shutdown::Shutdown;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::sync::Barrier;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
@@ -129,12 +131,14 @@ struct Draining {
 
 impl Draining {
     async fn start(route: Route, drain_timeout: Duration) -> Self {
-        let server = Server::bind(Config {
+        let config = Config {
             drain_timeout,
             ..config(route)
-        })
-        .await
-        .unwrap();
+        };
+        Self::run(Server::bind(config).await.unwrap())
+    }
+
+    fn run(server: Server) -> Self {
         let (address, metrics, asked) = (server.local_addr().unwrap(), server.metrics(), Shutdown::default());
         let running = tokio::spawn(server.run(asked.clone()));
         Self {
@@ -244,6 +248,79 @@ async fn it_may_be_hurried() {
     proxy.asked.stop.cancel();
     assert_eq!(pair.page.closed().await.0, 1012);
     proxy.ended().await;
+}
+
+#[tokio::test]
+async fn what_is_cut_without_a_drain_is_counted_too() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let proxy = Draining::start(keyed(agent.address), PATIENCE).await;
+    let mut pair = session(&agent, proxy.address, "/ws?session=a").await;
+    proxy.asked.stop.cancel();
+    proxy.asked.drain.cancel();
+    assert_eq!(pair.page.closed().await.0, 1012);
+    let metrics = proxy.ended().await;
+    assert!(metrics.contains("\nsessmux_cut_sessions_total 1\n"), "{metrics}");
+    log.says(&["had not ended", "cut=1"]).await;
+}
+
+#[tokio::test]
+async fn a_reload_gives_the_drain_under_way_another_time() {
+    let log = Log::capture();
+    let agent = RawAgent::start().await;
+    let lasting = move |drain_timeout| Config {
+        drain_timeout,
+        ..config(keyed(agent.address))
+    };
+    let server = Server::bind(lasting(Duration::from_secs(3600))).await.unwrap();
+    let address = server.local_addr().unwrap();
+    let reload = Arc::new(Reload::new(&server, move || {
+        Ok(Config {
+            listen: address,
+            ..lasting(Duration::from_millis(100))
+        })
+    }));
+    let proxy = Draining::run(server);
+    let mut pair = session(&agent, proxy.address, "/ws?session=a").await;
+    proxy.asked.drain.cancel();
+    log.says(&["draining", "drain_timeout=3600s"]).await;
+    pair.works().await;
+    assert_eq!(reload.run().await.unwrap().changed, ["drain_timeout"]);
+    assert_eq!(pair.page.closed().await.0, 1012);
+    proxy.ended().await;
+    log.says(&["had not ended", "drain_timeout=100ms"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_under_way_has_the_drains_time_without_sessions_too() {
+    let log = Log::capture();
+    // while something blocks, the clock stands still but where it is advanced
+    let (done, waits) = std::sync::mpsc::channel::<()>();
+    let blocking = tokio::task::spawn_blocking(move || waits.recv());
+    let agent = RawAgent::start().await;
+    let proxy = Draining::start(keyed(agent.address), Duration::from_secs(60)).await;
+    let mut page = Raw::connect(proxy.address).await;
+    page.write(format!("GET /events HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.address).as_bytes())
+        .await;
+    let mut server = agent.accept().await;
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n";
+    server.write(head.as_bytes()).await;
+    assert_eq!(page.read_head().await, Some(200));
+    proxy.asked.drain.cancel();
+    log.says(&["drained"]).await;
+    // longer than everything has that sessmux itself ends
+    tokio::time::advance(Duration::from_secs(50)).await;
+    server.write(b"4\r\nlast\r\n0\r\n\r\n").await;
+    let mut rest = page.buffered();
+    timeout(PATIENCE, page.stream.read_to_end(&mut rest))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(rest.ends_with(b"4\r\nlast\r\n0\r\n\r\n"), "{rest:?}");
+    proxy.ended().await;
+    assert_eq!(log.count(&["stopped with connections still open"]), 0);
+    drop(done);
+    let _ = blocking.await.unwrap();
 }
 
 #[tokio::test]

@@ -9,9 +9,9 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Event, Line, What};
 use crate::profile::{Kind, Side};
@@ -20,6 +20,8 @@ use crate::profile::{Kind, Side};
 const MAX_LINES: usize = 8192;
 /// Most bytes of payload that wait to be written; one message may be more, if nothing else waits. Tests have less to write.
 const MAX_BYTES: usize = if cfg!(test) { 1 << 20 } else { 64 << 20 };
+/// How long a file may take to take the rest, at the end.
+const REST: Duration = Duration::from_secs(5);
 /// What is recorded is secret: it is its owner's alone.
 const MODE: u32 = 0o600;
 
@@ -123,15 +125,29 @@ impl Recording {
         self.recorder.clone()
     }
 
-    /// Writes all that waits, and ends. Returns how much was not recorded.
+    /// Writes all that waits, and ends, within 5 s: a disk or a reader that stands still keeps nobody. Returns how many
+    /// lines were not recorded before that.
     pub fn finish(self) -> u64 {
-        let shared = &self.recorder.0;
-        // fails where the writer has ended already, which it has said
-        let _ = shared.queue.send(Job::Stop);
-        let _ = self.writer.join();
+        self.finish_within(REST)
+    }
+
+    fn finish_within(self, time: Duration) -> u64 {
+        let shared = self.recorder.0;
+        let (written, all) = channel();
+        let (queue, writer) = (shared.queue.clone(), self.writer);
+        // not waited for where it takes too long: it ends with the process
+        std::thread::spawn(move || {
+            // fails where the writer has ended already, which it has said
+            let _ = queue.send(Job::Stop);
+            let _ = writer.join();
+            let _ = written.send(());
+        });
+        let late = all.recv_timeout(time) == Err(RecvTimeoutError::Timeout);
         let lost = shared.lost.load(Ordering::Relaxed);
-        if lost > 0 {
-            tracing::warn!(lost, "not everything was recorded");
+        if lost > 0 || late {
+            // bytes of messages
+            let unwritten = late.then(|| shared.waiting.load(Ordering::Relaxed));
+            tracing::warn!(lost, unwritten, "not everything was recorded");
         }
         lost
     }

@@ -1,5 +1,6 @@
 //! Asks a running sessmux.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +39,20 @@ impl Client {
             },
         };
         Ok(Self { address })
+    }
+
+    /// Whether it is there, busy or not: its admin surface listens until it has ended.
+    pub(super) async fn is_there(&self) -> bool {
+        let connecting = async {
+            match &self.address {
+                Admin::Tcp(address) => TcpStream::connect(address).await.map(drop),
+                Admin::Unix(path) => UnixStream::connect(path).await.map(drop),
+                Admin::Runtime | Admin::Off => Ok(()),
+            }
+        };
+        // anything else tells of a machine or a sessmux that is short of something
+        let gone = [ErrorKind::ConnectionRefused, ErrorKind::NotFound];
+        !matches!(timeout(ANSWER, connecting).await, Ok(Err(error)) if gone.contains(&error.kind()))
     }
 
     /// The text of the answer, if it is a good one.
@@ -121,10 +136,32 @@ where
     if status.is_success() {
         Ok(text)
     } else {
-        Err(Fault::of(status, &text))
+        Err(Fault::of(status, path, &text))
     }
 }
 
 fn unavailable(error: &dyn std::error::Error) -> Fault {
     Fault::Unavailable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[tokio::test]
+    async fn whoever_listens_is_there_also_if_it_does_not_answer() {
+        let path = std::env::temp_dir().join(format!("sessmux-{}-is-there.sock", std::process::id()));
+        // of an earlier test, perhaps
+        let _ = std::fs::remove_file(&path);
+        let client = Client {
+            address: Admin::Unix(path.clone()),
+        };
+        assert!(!client.is_there().await, "there is no socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        assert!(client.is_there().await, "nobody accepts");
+        drop(listener);
+        assert!(!client.is_there().await, "nobody listens");
+        std::fs::remove_file(&path).unwrap();
+    }
 }

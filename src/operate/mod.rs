@@ -97,8 +97,7 @@ pub(crate) fn drain(asked: &Asked, wait: bool) -> ExitCode {
         let client = Client::new(asked).await?;
         let answer = client.ask(Method::POST, "/drain").await?;
         io::stdout().write_all(answer.as_bytes())?;
-        // its admin surface answers for as long as it is there
-        while wait && client.ask(Method::GET, "/live").await.is_ok() {
+        while wait && client.is_there().await {
             tokio::time::sleep(LOOK).await;
         }
         Ok(())
@@ -140,11 +139,11 @@ fn run(asking: impl Future<Output = Result<(), Fault>>) -> ExitCode {
 }
 
 impl Fault {
-    /// That of an answer with this status.
-    fn of(status: StatusCode, text: &str) -> Self {
+    /// That of an answer with this status to a request for `path`.
+    fn of(status: StatusCode, path: &str, text: &str) -> Self {
         let text = text.trim_end().to_owned();
         match status {
-            StatusCode::NOT_FOUND => Self::NoSession(text),
+            StatusCode::NOT_FOUND if path.starts_with("/sessions/") => Self::NoSession(text),
             StatusCode::UNPROCESSABLE_ENTITY => Self::Usage(text),
             _ => Self::Unavailable(format!("{}: {text}", status.as_u16())),
         }

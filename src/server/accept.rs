@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::hold::{Hold, Talk, Wire};
@@ -93,7 +93,7 @@ impl Server {
 
     /// Serves until it is asked to drain, and then sessions that there are already, until they have ended, the drain's
     /// time is over, or it is asked to stop. Then it tells pages to come back, closes upstreams in order, and returns
-    /// when all have ended, within 5 s.
+    /// when all have ended: answers under way have what is left of the drain's time, and everything 5 s more.
     pub async fn run(self, shutdown: impl Into<Shutdown>) {
         let Shutdown { drain, stop } = shutdown.into();
         let ending = CancellationToken::new();
@@ -101,53 +101,60 @@ impl Server {
             let watching = ending.clone().run_until_cancelled_owned(identity.watch());
             self.shared.tracker.spawn(watching);
         }
-        tokio::select! {
-            () = self.accept(&ending) => {}
-            () = self.drained(&drain, &stop) => {}
-        }
-        drop(self.listener);
+        let began = tokio::select! {
+            never = self.accept(&ending) => match never {},
+            began = self.drained(&drain, &stop) => began,
+        };
+        let Self { listener, shared } = self;
+        drop(listener);
         ending.cancel();
-        self.shared.sessions.shut_down();
-        self.shared.tracker.close();
-        if timeout(STOP_TIME, self.shared.tracker.wait()).await.is_err() {
-            tracing::warn!(left = self.shared.tracker.len(), "stopped with connections still open");
+        shared.sessions.shut_down();
+        shared.tracker.close();
+        let late = async {
+            tokio::select! {
+                () = drain_over(&shared, began) => {}
+                () = stop.cancelled() => {}
+            }
+            sleep(STOP_TIME).await;
+        };
+        tokio::select! {
+            () = shared.tracker.wait() => {}
+            () = late => tracing::warn!(left = shared.tracker.len(), "stopped with connections still open"),
         }
     }
 
-    /// Returns once nothing is to be waited for any more.
-    async fn drained(&self, drain: &CancellationToken, stop: &CancellationToken) {
+    /// Returns once no session is to be waited for any more, with when the drain began.
+    async fn drained(&self, drain: &CancellationToken, stop: &CancellationToken) -> Instant {
         drain.cancelled().await;
         systemd::stopping();
-        let (sessions, drain_timeout) = (&self.shared.sessions, self.shared.live().config.drain_timeout);
-        if stop.is_cancelled() || drain_timeout.is_zero() {
-            return;
-        }
-        sessions.drain();
-        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        self.shared.metrics.drain_started.set(since.as_secs_f64());
-        tracing::info!(
-            sessions = sessions.live(),
-            ?drain_timeout,
-            "draining: no new sessions, and those that there are may go on; another SIGTERM hurries"
-        );
-        tokio::select! {
-            () = sessions.all_ended() => tracing::info!("drained"),
-            () = sleep(drain_timeout) => {}
-            () = stop.cancelled() => {}
+        let (began, sessions) = (Instant::now(), &self.shared.sessions);
+        let timeout = || self.shared.live().config.drain_timeout;
+        if !stop.is_cancelled() && !timeout().is_zero() {
+            sessions.drain();
+            let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+            self.shared.metrics.drain_started.set(since.as_secs_f64());
+            tracing::info!(
+                sessions = sessions.live(), drain_timeout = ?timeout(),
+                "draining: no new sessions, and those that there are may go on; another SIGTERM hurries"
+            );
+            tokio::select! {
+                () = sessions.all_ended() => tracing::info!("drained"),
+                () = drain_over(&self.shared, began) => {}
+                () = stop.cancelled() => {}
+            }
         }
         let cut = sessions.live();
         if cut > 0 {
             self.shared.metrics.cut.inc_by(cut as u64);
             tracing::warn!(
-                cut,
-                ?drain_timeout,
-                "sessions had not ended: their pages are told to come back"
+                cut, drain_timeout = ?timeout(), "sessions had not ended: their pages are told to come back"
             );
         }
+        began
     }
 
     /// Accepts without end.
-    async fn accept(&self, ending: &CancellationToken) {
+    async fn accept(&self, ending: &CancellationToken) -> Infallible {
         let mut accepted = 0_usize;
         loop {
             match self.listener.accept().await {
@@ -196,6 +203,20 @@ impl Server {
 /// What a connection is told that is one too many.
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// Returns when a drain that began then has had its time, as the configuration has it by now.
+async fn drain_over(shared: &Shared, began: Instant) {
+    loop {
+        let left = shared.live().config.drain_timeout.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return;
+        }
+        tokio::select! {
+            () = sleep(left) => {}
+            () = shared.reloaded.notified() => {}
+        }
+    }
+}
 
 /// Serves one connection until it ends or becomes a session's; then it gives up its place.
 async fn serve(

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request;
 use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::body::{Body, line};
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) identity: Option<Arc<Identity>>,
     /// Every task that this server starts.
     pub(super) tracker: TaskTracker,
+    /// Tells the drain, if one is under way, of what holds now.
+    pub(super) reloaded: Notify,
 }
 
 /// The client's end of a connection.
@@ -80,6 +83,7 @@ impl Shared {
             metrics,
             identity: tls.identity.map(Arc::new),
             tracker,
+            reloaded: Notify::new(),
             live: RwLock::new(Arc::new(Live::new(config, tls.roots, address))),
         }
     }
@@ -99,6 +103,7 @@ impl Shared {
         let other = shown.is_some_and(|(identity, new)| identity.replace(new));
         let live = Arc::new(Live::new(config, tls.roots, self.address));
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+        self.reloaded.notify_one();
         other
     }
 

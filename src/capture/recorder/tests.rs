@@ -118,6 +118,19 @@ fn bytes_are_bounded_too_but_one_message_may_be_larger_than_that() {
 }
 
 #[test]
+fn a_file_that_stands_still_keeps_nobody_at_the_end() {
+    let ((disk, hold), now) = (Disk::stuck(), Instant::now());
+    let recording = Recording::start(disk.clone(), now).unwrap();
+    let tape = recording.recorder().tape("a");
+    for number in 0..2 * MAX_LINES {
+        say(&tape, now, &number.to_string());
+    }
+    assert!(recording.finish_within(Duration::from_millis(1)) > 0);
+    assert_eq!(disk.lines().len(), 0);
+    drop(hold);
+}
+
+#[test]
 fn a_file_that_cannot_be_written_ends_the_recording_and_nobody_waits() {
     struct Full;
     impl Write for Full {

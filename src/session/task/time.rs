@@ -85,6 +85,8 @@ impl SessionTask {
         };
         while let Some((_, attach)) = self.told.as_mut().and_then(late) {
             let close = Close::new(close::TRY_LATER, "the hello of another page is not answered");
+            let (session, route) = (&self.membership.id, &self.route.path.text);
+            tracing::info!(%session, %route, code = close.code, reason = %close.reason, "turned away");
             attach.turn_away(self.membership.tracker(), &close);
         }
     }
