@@ -72,9 +72,11 @@ impl Outgoing {
         }
     }
 
-    /// Whether it stands where it stops: nothing lies between, or only what was removed.
+    /// Whether it stands where it stops: nothing lies between, or only what was removed. Control frames that have begun
+    /// are whole first.
     pub fn is_stopped(&self, log: &Log) -> bool {
-        self.stop.is_some_and(|stop| log.reach(self.cursor, stop.get(), 1) == 0)
+        let at = |stop: NonZeroU64| log.reach(self.cursor, stop.get(), 1) == 0;
+        self.control_sent == 0 && self.stop.is_some_and(at)
     }
 
     /// Sends these whole messages, and goes on.
@@ -287,6 +289,29 @@ mod tests {
         }
         assert!(rest.is_empty());
         data
+    }
+
+    #[test]
+    fn what_is_added_where_it_stops_splits_no_control_frame() {
+        let mut log = Log::new(Bounds {
+            bytes: 1 << 20,
+            messages: 1000,
+        });
+        let (first, mut frame) = (log.boundary(), Vec::new());
+        write(&mut frame, Opcode::Binary, b"first", None);
+        log.push(&frame);
+        log.commit(true);
+        let stop = NonZeroU64::new(log.boundary().offset);
+        let mut out = Outgoing::stopping(Vec::new(), Mark::default(), stop);
+        out.push_control(&log, |out| write(out, Opcode::Pong, b"now", None));
+        let mut sent = Vec::new();
+        read_all(&mut out, &log, 1, &mut sent);
+        // all that lies before the stop goes while the page stands in the pong
+        assert!(log.remove(first, Some(out.cursor())));
+        assert!(!out.is_stopped(&log));
+        read_all(&mut out, &log, 100, &mut sent);
+        assert_eq!(sent, b"\x8a\x03now");
+        assert!(out.is_stopped(&log));
     }
 
     proptest! {
