@@ -44,7 +44,11 @@ impl Cli {
                 .get_arguments()
                 .filter(|arg| !arg.is_global_set() && given(arg.get_id().as_str()));
             if let Some(flag) = before.find_map(|arg| arg.get_long()) {
-                let text = format!("--{flag} stands behind the command: sessmux {name} --{flag} …");
+                let takes = |command: &clap::Command| command.get_arguments().any(|arg| arg.get_long() == Some(flag));
+                let text = match command.find_subcommand(name).is_some_and(takes) {
+                    true => format!("--{flag} stands behind the command: sessmux {name} --{flag} …"),
+                    false => format!("sessmux {name} has no --{flag}: it is for who runs sessmux"),
+                };
                 return Err(Self::command().error(ErrorKind::ArgumentConflict, text));
             }
         }

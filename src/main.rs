@@ -175,7 +175,12 @@ fn test_profile(profile: &str, capture: &Path, at: Option<usize>) -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let lines = match sessmux::capture::read(capture) {
-        Ok(lines) => lines,
+        Ok((lines, cut)) => {
+            for number in cut {
+                eprintln!("{}:{number}: left out, for it was cut short", capture.display());
+            }
+            lines
+        }
         Err(fault) => {
             eprintln!("{fault}");
             return USAGE.into();

@@ -192,6 +192,27 @@ fn log_flags_stand_on_either_side_of_a_command_and_settings_behind_it() {
     let (code, _, err) = said(&sessmux(&[], &["--config", "valid/minimal.toml", "check"]));
     assert_eq!(code, Some(64));
     assert!(err.contains("sessmux check --config"), "{err}");
+    let (code, _, err) = said(&sessmux(&[], &["--config", "valid/minimal.toml", "sessions"]));
+    assert_eq!(code, Some(64));
+    assert!(err.contains("sessmux sessions has no --config"), "{err}");
+}
+
+#[test]
+fn what_cannot_be_printed_is_70_and_no_panic() {
+    for args in [
+        &["check", "--config", "valid/minimal.toml"][..],
+        &["profiles"],
+        &["profiles", "terminal"],
+        &["completions", "bash"],
+        &["man"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sessmux"));
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config"));
+        let (code, _, err) = said(&command.args(args).stdout(full).output().unwrap());
+        assert_eq!(code, Some(70), "{args:?}: {err}");
+        assert!(err.starts_with("cannot write: No space left"), "{args:?}: {err}");
+    }
 }
 
 #[test]

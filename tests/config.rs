@@ -452,6 +452,21 @@ fn where_health_is_told() {
 }
 
 #[test]
+fn a_route_without_a_path_has_its_profiles() {
+    let config = load(Some(&fixture("valid/path-of-profile.toml")), &[], &[]).unwrap();
+    let paths: Vec<_> = config.routes.iter().map(|route| route.path.to_string()).collect();
+    assert_eq!(paths, ["/ws", "/terminal"]);
+}
+
+#[test]
+fn what_holds_for_all_routes_is_refused_once() {
+    assert_eq!(
+        refused(Some(&fixture("invalid/allow-origin-of-routes.toml")), &[], &[]).len(),
+        1
+    );
+}
+
+#[test]
 fn where_the_admin_surface_listens() {
     let upstream = ["--upstream", "http://127.0.0.1:8000"];
     assert_eq!(load(None, &[], &upstream).unwrap().admin, Admin::Runtime);

@@ -211,6 +211,29 @@ fn several_sessions_are_shown_apart_and_numbers_are_the_captures() {
 }
 
 #[test]
+fn a_line_that_a_full_disk_cut_short_is_left_out() {
+    let folder = Folder::new("cut");
+    folder.write("p.toml", "");
+    let line = |event: &str| format!("{{\"session\":\"a.1\",\"at\":1,{event}}}\n");
+    let cut = "{\"session\":\"a.1\",\"at\":2,\"from\":\"server\",\"text\":\"not who";
+    let lines = [
+        line("\"event\":\"attach\",\"epoch\":1"),
+        format!("{cut}\n"),
+        line("\"from\":\"server\",\"text\":\"whole\""),
+    ];
+    folder.write("c.jsonl", &lines.concat());
+    let (code, out, err) = said(&sessmux(
+        &folder.0,
+        &["profiles", "test", "p.toml", "--capture", "c.jsonl"],
+    ));
+    assert_eq!(
+        (code, err.as_str()),
+        (Some(0), "c.jsonl:2: left out, for it was cut short\n")
+    );
+    assert!(out.contains("whole") && !out.contains("not who"), "{out}");
+}
+
+#[test]
 fn what_cannot_be_used_is_told_with_its_place_and_is_64() {
     let folder = Folder::new("bad");
     folder.write("p.toml", "");

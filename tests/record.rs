@@ -467,7 +467,7 @@ async fn the_program_warns_records_and_writes_the_rest_when_it_stops() {
     assert!(timeout(PATIENCE, status).await.unwrap().unwrap().success());
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let lines = sessmux::capture::read(&file).unwrap();
+    let (lines, _) = sessmux::capture::read(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
     let expected = [
         "attach 1 ",

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::de::IgnoredAny;
+
 use super::Line;
 
 /// Why a capture cannot be read.
@@ -28,24 +30,37 @@ pub enum Fault {
     },
 }
 
-/// Reads all lines of the file; empty ones are none.
+/// Reads all lines of the file, and the numbers of those that were cut short, as by a full disk; empty ones are none.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong with it.
-pub fn read(path: &Path) -> Result<Vec<Line>, Fault> {
+/// The first thing that is wrong with it otherwise.
+pub fn read(path: &Path) -> Result<(Vec<Line>, Vec<usize>), Fault> {
     let text = std::fs::read(path).map_err(|error| Fault::Unreadable {
         path: path.to_owned(),
         error,
     })?;
     let lines = text.split(|byte| *byte == b'\n').enumerate();
     let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-    let parsed = lines.map(|(index, line)| {
-        Line::parse(line).map_err(|reason| Fault::Line {
-            path: path.to_owned(),
-            number: index + 1,
-            reason,
-        })
-    });
-    parsed.collect()
+    let (mut parsed, mut cut) = (Vec::new(), Vec::new());
+    for (index, line) in lines {
+        let number = index + 1;
+        match Line::parse(line) {
+            Ok(line) => parsed.push(line),
+            Err(_) if is_cut(line) => cut.push(number),
+            Err(reason) => {
+                return Err(Fault::Line {
+                    path: path.to_owned(),
+                    number,
+                    reason,
+                });
+            }
+        }
+    }
+    Ok((parsed, cut))
+}
+
+/// Whether it is the beginning of JSON, and nothing more is wrong with it.
+fn is_cut(line: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(line).is_err_and(|error| error.is_eof())
 }

@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -25,16 +25,24 @@ const REST: Duration = Duration::from_secs(5);
 /// What is recorded is secret: it is its owner's alone.
 const MODE: u32 = 0o600;
 
-/// Opens the file of a recording: at its end, if there is one.
+/// Opens the file of a recording: at its end, if there is one, and behind a line of its own that a full disk cut short.
 ///
 /// # Errors
 ///
 /// What the system says.
 pub fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
+    let mut file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
     // one that was there before may be open to others; a device or a pipe is not ours to change
-    if file.metadata()?.is_file() {
+    let known = file.metadata()?;
+    if known.is_file() {
         file.set_permissions(Permissions::from_mode(MODE))?;
+        let mut last = [b'\n'];
+        if let Some(end) = known.len().checked_sub(1) {
+            File::open(path)?.read_exact_at(&mut last, end)?;
+        }
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
     }
     Ok(file)
 }

@@ -10,7 +10,11 @@ pub(super) fn contradictions(config: &Config, in_file: bool) -> Vec<ConfigError>
     let mut errors = Vec::new();
     let mut error = |field: String, value: &dyn ToString, reason: String| {
         let value = Some(value.to_string());
-        errors.push(ConfigError { field, value, reason });
+        let error = ConfigError { field, value, reason };
+        // what holds for all routes is looked at for each
+        if !errors.contains(&error) {
+            errors.push(error);
+        }
     };
     if is_own(config.listen, &config.upstream) {
         error("upstream".into(), &config.upstream, OWN.into());

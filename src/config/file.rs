@@ -108,7 +108,7 @@ impl Reader<'_> {
             Some(values) => layer.set(setting, values, place),
             None => {
                 let wanted = if setting.many {
-                    "a list of strings"
+                    "a list of strings, at least of one,"
                 } else {
                     "a string, a decimal number, true or false"
                 };
@@ -191,11 +191,11 @@ mod tests {
             "f.toml:1: unknown setting \"upstraem\", expected one of listen, tls_cert,",
             "f.toml:2: unknown setting \"max-message\": write max_message",
             "f.toml:3: path belongs into a [[route]]",
-            "f.toml:4: key: a list of strings is wanted here",
+            "f.toml:4: key: a list of strings, at least of one, is wanted here",
             "f.toml:5: grace: a string, a decimal number, true or false is wanted here",
             "f.toml:7: listen holds for all routes: it stands before the first [[route]]",
             "f.toml:8: unknown setting \"route\", expected one of upstream, path,",
-            "f.toml:9: route[0].key: a list of strings is wanted here",
+            "f.toml:9: route[0].key: a list of strings, at least of one, is wanted here",
             "f.toml:10: route[0].log_bytes: a string, a decimal number, true or false is wanted here",
         ];
         assert_eq!(errors.len(), starts.len(), "{errors:#?}");

@@ -1,6 +1,7 @@
 //! Layers to the one configuration.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::SocketAddr as SocketPath;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,10 +120,8 @@ impl Loader {
         let routes = if routes.is_empty() {
             vec![Arc::new(self.route(None, &defaults))]
         } else {
-            let route = |(index, route): (usize, &Layer)| {
-                let path = self.path(index, route);
-                Arc::new(self.route(Some(path), &[route, flags, environment, file]))
-            };
+            let route =
+                |(index, route): (usize, &Layer)| Arc::new(self.route(Some(index), &[route, flags, environment, file]));
             routes.iter().enumerate().map(route).collect()
         };
         Config {
@@ -142,14 +141,22 @@ impl Loader {
         }
     }
 
-    /// A route; without a path of its own it has its profile's, else every path.
-    pub(super) fn route(&mut self, path: Option<PathPattern>, layers: &[&Layer]) -> Route {
+    /// A route; without a path of its own it has its profile's. Where there is none either, the only one has every path, and
+    /// one of the file's, which `index` says where it stands, none.
+    pub(super) fn route(&mut self, index: Option<usize>, layers: &[&Layer]) -> Route {
         let profile = self.profile(layers);
         let own = profile
             .path
             .iter()
             .find_map(|path| self.of_profile(&profile, "path", path, &PathPattern::parse));
-        let path = path.or(own).unwrap_or_else(PathPattern::any);
+        if let (None, None, Some(index)) = (first(layers, "path"), &profile.path, index) {
+            self.error(ConfigError {
+                field: format!("route[{index}].path"),
+                value: None,
+                reason: "not given; \"/{*rest}\" is every path".into(),
+            });
+        }
+        let path = self.value(layers, "path", own.unwrap_or_else(PathPattern::any), PathPattern::parse);
         let default = Route::one_to_one(path, self.upstream(layers));
         let key = self.values(layers, "key", str::parse::<KeyPart>).or_else(|| {
             let parts = profile.key.as_ref()?;
@@ -204,17 +211,6 @@ impl Loader {
         }
     }
 
-    fn path(&mut self, index: usize, route: &Layer) -> PathPattern {
-        if route.get("path").is_none() {
-            self.error(ConfigError {
-                field: format!("route[{index}].path"),
-                value: None,
-                reason: "not given; \"/{*rest}\" is every path".into(),
-            });
-        }
-        self.value(&[route], "path", PathPattern::any(), PathPattern::parse)
-    }
-
     fn upstream(&mut self, layers: &[&Layer]) -> Upstream {
         let Some(given) = first(layers, "upstream") else {
             self.error(ConfigError {
@@ -225,7 +221,7 @@ impl Loader {
             return Upstream::Tcp(String::new());
         };
         match self.parsed("upstream", given, &str::parse::<Upstream>).pop() {
-            Some(Upstream::Unix(path)) => Upstream::Unix(self.relative(given.place, &path)),
+            Some(Upstream::Unix(path)) => Upstream::Unix(self.socket("upstream", given, &path)),
             Some(upstream) => upstream,
             None => Upstream::Tcp(String::new()),
         }
@@ -248,9 +244,22 @@ impl Loader {
     }
 
     /// The file that a setting names.
-    fn file(&self, layers: &[&Layer], name: &str) -> Option<PathBuf> {
+    fn file(&mut self, layers: &[&Layer], name: &'static str) -> Option<PathBuf> {
         let given = first(layers, name)?;
-        Some(self.relative(given.place, Path::new(given.values.first()?)))
+        let text = given.values.first()?;
+        if text.is_empty() {
+            self.invalid(name, given, text, "names no file".into());
+        }
+        Some(self.relative(given.place, Path::new(text)))
+    }
+
+    /// The Unix socket that a setting names.
+    fn socket(&mut self, name: &'static str, given: &Given, path: &Path) -> PathBuf {
+        let path = self.relative(given.place, path);
+        if let Err(error) = SocketPath::from_pathname(&path) {
+            self.invalid(name, given, &format!("unix:{}", path.display()), error.to_string());
+        }
+        path
     }
 
     fn admin(&mut self, layers: &[&Layer]) -> Admin {
@@ -258,7 +267,7 @@ impl Loader {
             return Admin::default();
         };
         match self.parsed("admin", given, &str::parse::<Admin>).pop() {
-            Some(Admin::Unix(path)) => Admin::Unix(self.relative(given.place, &path)),
+            Some(Admin::Unix(path)) => Admin::Unix(self.socket("admin", given, &path)),
             admin => admin.unwrap_or_default(),
         }
     }
@@ -295,7 +304,10 @@ impl Loader {
     ) -> Option<T> {
         let parsed = parse(text).map_err(|reason| {
             self.error(ConfigError {
-                field: format!("profile {}: {name}", profile.name),
+                field: match profile.name.as_str() {
+                    "" => format!("profile: {name}"),
+                    profile => format!("profile {profile}: {name}"),
+                },
                 value: Some(text.to_owned()),
                 reason,
             });

@@ -103,11 +103,15 @@ impl fmt::Display for Route {
         if let (Some(url), Some(subject)) = (&self.auth_request, &self.auth_subject) {
             writeln!(f, "  auth_request = {url}, auth_subject = {subject}")?;
         }
-        writeln!(
+        write!(
             f,
             "  acks = {}, fights = {}, foreign = {foreign}",
             self.acks, self.fights
-        )
+        )?;
+        if let Some(name) = &self.subprotocol {
+            write!(f, ", subprotocol = {name}")?;
+        }
+        writeln!(f)
     }
 }
 

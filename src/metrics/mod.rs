@@ -151,7 +151,7 @@ impl Default for Metrics {
             pending: gauge(
                 to,
                 "sessmux_pending_attachments",
-                "Pages that have yet to say their hello or first message",
+                "Pages that have yet to say their hello or first message, but for those that open a session by it",
             ),
             prompts: gauge(to, "sessmux_open_prompts", "Prompts that wait for an answer"),
             buffered: gauge(
@@ -175,7 +175,7 @@ impl Default for Metrics {
             overflows: counters(
                 to,
                 "sessmux_overflows_total",
-                "Times that a log was full, by what was done about it",
+                "Sessions whose log was full, by what was done about it",
             ),
             attaches: counters(
                 to,

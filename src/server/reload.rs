@@ -88,8 +88,12 @@ impl Reload {
         // files may be on a disk that takes its time
         let read = spawn_blocking(move || {
             let mut config = load()?;
+            // what holds from the next start on only is to be good as well
+            let mut tls = Tls::load(&config)?;
             let kept = config.keep(&running.config)?;
-            let tls = Tls::load(&config)?;
+            if kept.contains(&"tls_cert") {
+                tls = Tls::load(&config)?;
+            }
             Ok((config, tls, kept))
         });
         let (config, tls, kept) = read.await.unwrap_or_else(|fault| Err(of_ours(&fault)))?;

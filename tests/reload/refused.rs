@@ -68,6 +68,9 @@ async fn bad_files() {
     fs::create_dir(&path).unwrap();
     changes_nothing(&mut sessmux, &["the file cannot be read: "]).await;
     fs::remove_dir(&path).unwrap();
+    // what would hold from the next start on only
+    sessmux.write(&format!("tls_cert = \"none.pem\"\ntls_key = \"none.pem\"\n{good}"));
+    changes_nothing(&mut sessmux, &["none.pem\": there is no such file"]).await;
     // two things at once
     sessmux.write(&good.replace("[\"https", "[\"http*").replace("/ws", "ws"));
     let both = ["allow_origin = \"http*://app.example\"", "route[0].path = \"ws\""];

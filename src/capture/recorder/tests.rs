@@ -170,3 +170,14 @@ fn the_file_is_its_owners_alone_also_if_it_was_there_before() {
     assert!(open(&folder).is_err());
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn a_recording_goes_on_behind_a_line_that_was_cut_short() {
+    let path = std::env::temp_dir().join(format!("sessmux-{}-cut.jsonl", std::process::id()));
+    for (before, after) in [("", "new\n"), ("whole\n", "whole\nnew\n"), ("cut", "cut\nnew\n")] {
+        std::fs::write(&path, before).unwrap();
+        open(&path).unwrap().write_all(b"new\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
+    }
+    std::fs::remove_file(&path).unwrap();
+}

@@ -9,7 +9,7 @@ use crate::core::cause::Cause;
 use crate::core::close;
 use crate::core::log::Mark;
 use crate::core::session::Attachment;
-use crate::metrics::{self, Attach, Close, Detach, Discarded, Metrics, Overflow, Replay, Stage, Traffic};
+use crate::metrics::{self, Attach, Close, Detach, Discarded, Metrics, Replay, Stage, Traffic};
 use crate::session::replaying::Replaying;
 use crate::session::timeline::{Left, What};
 
@@ -72,9 +72,9 @@ impl SessionTask {
                 metrics.gaps.inc();
                 metrics.gap_messages.inc_by(messages);
             }
-            What::Overflow { .. } => metrics.overflows.of(Overflow::DropOldest).inc(),
             What::UpstreamEnd { code } => metrics.closes.of(Close::of(code)).inc(),
             What::Refused { .. }
+            | What::Overflow { .. }
             | What::Replay { .. }
             | What::Prompt { .. }
             | What::Answer { .. }

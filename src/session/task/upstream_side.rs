@@ -186,6 +186,8 @@ impl SessionTask {
                 let total = self.core.counts().evicted;
                 // the first loss is worth a line; the rest is in the counters and in every attach line
                 if total == evicted {
+                    let dropping = metrics::Overflow::DropOldest;
+                    self.membership.metrics().overflows.of(dropping).inc();
                     tracing::warn!(
                         session = %self.membership.id, log_bytes = self.route.log_bytes,
                         log_messages = self.route.log_messages, "log full: the oldest messages can no longer be replayed"
