@@ -194,6 +194,11 @@ async fn the_server_that_is_asked_says_who_it_is_on_every_attach() {
         authority.says(says);
         assert_eq!(status(proxy.page_with("/ws?s=1", &[]).await), expected, "{says}");
     }
+    // how to log in is part of the no
+    authority.says("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"a\"");
+    let mut page = common::raw::Raw::ask(proxy.address, "/ws?s=1", "").await;
+    assert_eq!(page.answered().await.0, 401);
+    assert_eq!(page.field("www-authenticate"), Some("Basic realm=\"a\""));
     // somebody else is somebody else
     authority.says("200 OK\r\nX-User: bob");
     drop(session(&proxy, &mut agent, &[]).await);

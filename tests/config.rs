@@ -388,6 +388,16 @@ fn risky_settings_are_warned_of() {
         assert_eq!(warnings(safe), "", "{safe:?}");
     }
     assert!(warnings(&["--grace", "0"]).contains("route /{*rest}: grace"));
+    // what no route claims has no bind either
+    let guarded = |file: &str| {
+        let config = load(Some(&fixture(file)), &[], &[]).unwrap();
+        config
+            .warnings()
+            .join("\n")
+            .contains("route /ws: WebSockets that no route claims")
+    };
+    assert!(guarded("valid/bound.toml"));
+    assert!(!guarded("valid/bound-all.toml"));
     assert!(warnings(&["--replay-refresh", "missed"]).contains("replay_refresh"));
     assert_eq!(warnings(&["--acks", "false", "--replay-blip", "missed"]), "");
 }

@@ -296,7 +296,7 @@ async fn an_answer_under_way_has_the_drains_time_without_sessions_too() {
     let log = Log::capture();
     // while something blocks, the clock stands still but where it is advanced
     let (done, waits) = std::sync::mpsc::channel::<()>();
-    let blocking = tokio::task::spawn_blocking(move || waits.recv());
+    let blocking = tokio::task::spawn_blocking(move || waits.recv_timeout(Duration::from_secs(60)));
     let agent = RawAgent::start().await;
     let proxy = Draining::start(keyed(agent.address), Duration::from_secs(60)).await;
     let mut page = Raw::connect(proxy.address).await;
@@ -317,6 +317,7 @@ async fn an_answer_under_way_has_the_drains_time_without_sessions_too() {
         .unwrap()
         .unwrap();
     assert!(rest.ends_with(b"4\r\nlast\r\n0\r\n\r\n"), "{rest:?}");
+    drop(page);
     proxy.ended().await;
     assert_eq!(log.count(&["stopped with connections still open"]), 0);
     drop(done);

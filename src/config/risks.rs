@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::check::waits_for_first;
-use super::{Admin, Bind, Config, Origin, ReplayMode, Route, Upstream};
+use super::{Admin, Bind, Config, Foreign, Origin, PathPattern, ReplayMode, Route, Upstream};
 use crate::profile::Role;
 
 impl Config {
@@ -61,11 +61,26 @@ impl Config {
             ));
         }
         warnings.extend(self.routes.iter().flat_map(|route| route.warnings(self)));
+        if let Some(guarded) = self.routes.iter().find(|route| route.is_guarded())
+            && !self.routes.iter().any(|route| route.path.covers(&PathPattern::any()))
+        {
+            warnings.push(format!(
+                "route {}: WebSockets that no route claims are relayed without its bind or foreign, other spellings of its \
+                 path too, where the agent server takes them for the same (//ws, /WS, /ws/): a last route of \
+                 \"/{{*rest}}\" with the same closes that",
+                guarded.path
+            ));
+        }
         warnings
     }
 }
 
 impl Route {
+    /// Whether more than the cookie, or the key, is asked of who comes.
+    fn is_guarded(&self) -> bool {
+        self.foreign == Foreign::Refuse || self.bind.iter().any(|bind| *bind != Bind::Key)
+    }
+
     fn warnings(&self, config: &Config) -> Vec<String> {
         let mut warnings = Vec::new();
         let mut warn = |what: String| warnings.push(format!("route {}: {what}", self.path));

@@ -1,7 +1,7 @@
 //! The listener, its connections, and their end.
 
 use std::convert::Infallible;
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime};
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
@@ -34,6 +33,8 @@ use crate::transport::tls::Tls;
 const IN_A_ROW: usize = 4;
 /// How long accepting rests after an error, which is mostly a lack of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// How often it is looked whether the client of an answer that rests is still there.
+const LOOK: Duration = Duration::from_secs(5);
 /// How long sessions and connections may take to end once sessmux stops.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
@@ -261,9 +262,15 @@ async fn serve(
         .serve_connection(io, service);
     let ended = tokio::select! {
         ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
-        () = first_head_late(&talk, limits.head_timeout) => {
-            shared.metrics.refused(Rule::HeadTimeout);
-            tracing::info!(client = %address, head_timeout = ?limits.head_timeout, cause = late(talk.talk()), "closed");
+        why = overdue(&talk, limits.head_timeout) => {
+            match why {
+                Overdue::Head => {
+                    shared.metrics.refused(Rule::HeadTimeout);
+                    let head_timeout = limits.head_timeout;
+                    tracing::info!(client = %address, ?head_timeout, cause = late(talk.talk()), "closed");
+                }
+                Overdue::Client => tracing::debug!(client = %address, "connection ended: the client left"),
+            }
             return;
         }
         () = shutdown.cancelled() => {
@@ -271,28 +278,40 @@ async fn serve(
             poll_fn(|cx| connection.poll_without_shutdown(cx)).await
         }
     };
-    if let Err(error) = ended {
-        return report(address, &error, &talk, &shared, &limits);
-    }
     let Parts { io, read_buf, .. } = connection.into_parts();
-    let mut hold = io.into_inner();
-    match talk.brought() {
-        Some(arrival) => {
-            drop(place);
-            // boxed, for a connection has long been something else
-            Box::pin(arrival.arrive(hold, &read_buf)).await;
-        }
-        // one that has gone needs no end
-        None => drop(hold.shutdown().await),
+    let Some(released) = io.into_inner().release() else {
+        return;
+    };
+    if let Err(error) = ended {
+        report(address, &error, &talk, &shared, &limits);
+    } else if let Some(arrival) = talk.brought() {
+        drop(place);
+        // boxed, for a connection has long been something else
+        return Box::pin(arrival.arrive(released, &read_buf)).await;
     }
+    Box::pin(secure::close(released.socket)).await;
 }
 
-/// Ends when the time for a connection's first head is over and it has not come. Whoever has asked once is an idle
-/// connection, at no greater cost with half a head than with none.
-async fn first_head_late(wire: &Wire, time: Duration) {
+/// Why a connection is not waited for any longer.
+enum Overdue {
+    /// The time for its first head is over, and that has not come. Whoever has asked once is an idle connection, at no
+    /// greater cost with half a head than with none.
+    Head,
+    /// The client left amid an answer. hyper sees that of those that sent nothing beyond their request.
+    Client,
+}
+
+/// Ends when a connection is overdue, its first head in `time`.
+async fn overdue(wire: &Wire, time: Duration) -> Overdue {
     sleep(time).await;
-    if wire.has_asked() {
-        pending::<()>().await;
+    if !wire.has_asked() {
+        return Overdue::Head;
+    }
+    loop {
+        sleep(LOOK).await;
+        if wire.is_left() {
+            return Overdue::Client;
+        }
     }
 }
 

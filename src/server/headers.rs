@@ -1,11 +1,13 @@
 //! What of a head goes on: hop-by-hop fields, forwarding fields, the upgrade request.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Uri, Version};
+use percent_encoding::percent_decode;
 
 use crate::transport::fields::{single, tokens};
 
@@ -124,6 +126,12 @@ pub enum BadUpgrade {
     Request(&'static str),
 }
 
+/// Whether a segment of a path stands for its own folder or the one above.
+fn is_dots(segment: &str) -> bool {
+    let decoded: Cow<'_, [u8]> = percent_decode(segment.as_bytes()).into();
+    matches!(*decoded, [b'.'] | [b'.', b'.'])
+}
+
 /// Tells whether a request asks for a WebSocket (RFC 6455 4.2.1); whatever does not is plain HTTP.
 ///
 /// # Errors
@@ -149,6 +157,10 @@ pub fn upgrade_asked(head: &request::Parts) -> Result<bool, BadUpgrade> {
     }
     if head.version != Version::HTTP_11 {
         return Err(BadUpgrade::Request("a WebSocket upgrade needs HTTP/1.1"));
+    }
+    // no client sends one (RFC 3986 section 5.2.4), and whose the path is would be another's to say
+    if head.uri.path().split('/').any(is_dots) {
+        return Err(BadUpgrade::Request("the path has a segment of dots"));
     }
     if single(headers, &header::SEC_WEBSOCKET_VERSION) != Ok(Some("13")) {
         return Err(BadUpgrade::Version);

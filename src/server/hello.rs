@@ -8,6 +8,7 @@ use hyper::header::HeaderValue;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::key::KeyFault;
 use super::newcomer::Newcomer;
 use crate::config::Foreign;
 use crate::core::close::{self, Close};
@@ -79,9 +80,13 @@ impl Newcomer {
         }
         let key = match self.key(Some(&first)) {
             Ok(key) => key,
-            Err(missing) => {
-                let close = Close::new(close::POLICY, "the first message lacks the key");
-                tracing::info!(route = %self.route.path.text, cause = %missing, "no key");
+            Err(bad) => {
+                let reason = match bad.fault {
+                    KeyFault::Missing => "the first message lacks the key",
+                    KeyFault::Ambiguous => "the first message can be read in two ways",
+                };
+                let close = Close::new(close::POLICY, reason);
+                tracing::info!(route = %self.route.path.text, cause = %bad, "no key");
                 return self.turn_away(*attach, &close);
             }
         };

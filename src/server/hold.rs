@@ -6,7 +6,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -28,6 +28,11 @@ pub(super) struct Wire {
     fault: OnceLock<Fault>,
     /// Who is to have the socket once hyper has done with it.
     arrival: Mutex<Option<Box<Arrival>>>,
+    /// Bytes have been read or written since this was last asked.
+    moved: AtomicBool,
+    /// Here rather than in [`Hold`], which is hyper's: while it answers, hyper does not look whether the client is there if
+    /// that has sent something beyond its request.
+    socket: Mutex<Option<Socket>>,
 }
 
 /// Where a connection stands.
@@ -97,49 +102,80 @@ impl Wire {
         self.arrival().take()
     }
 
-    fn arrival(&self) -> std::sync::MutexGuard<'_, Option<Box<Arrival>>> {
+    fn arrival(&self) -> MutexGuard<'_, Option<Box<Arrival>>> {
         self.arrival.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hear(&self) {
+        self.moved.store(true, Ordering::Relaxed);
         self.heard.store(true, Ordering::Relaxed);
     }
 
     fn answer(&self) {
+        self.moved.store(true, Ordering::Relaxed);
         self.heard.store(false, Ordering::Relaxed);
         self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client sends no more, and nothing has moved since this was last asked.
+    pub(super) fn is_left(&self) -> bool {
+        let moved = self.moved.swap(false, Ordering::Relaxed);
+        !moved && self.socket().as_ref().is_some_and(Socket::is_half_closed)
+    }
+
+    fn socket(&self) -> MutexGuard<'_, Option<Socket>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the socket.
+    fn with<T>(&self, on: impl FnOnce(Pin<&mut Socket>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match &mut *self.socket() {
+            Some(socket) => on(Pin::new(socket)),
+            // it was taken out, and whoever asks for more than that is late
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
     }
 }
 
 /// See the module.
 pub(super) struct Hold {
-    socket: Socket,
     wire: Arc<Wire>,
     framing: Framing,
     held: Vec<u8>,
 }
 
+/// A socket that hyper has done with.
+pub(super) struct Released {
+    pub(super) socket: Socket,
+    /// What is to be written to it first.
+    pub(super) head: Vec<u8>,
+}
+
 impl Hold {
     /// Wraps `socket`, of which `wire` tells; a request's head is no larger than `max_head`.
     pub(super) fn new(socket: Socket, wire: Arc<Wire>, max_head: usize) -> Self {
+        *wire.socket() = Some(socket);
         Self {
-            socket,
             wire,
             framing: Framing::new(max_head),
             held: Vec::new(),
         }
     }
 
-    /// The socket, and what was kept.
-    pub(super) fn into_parts(self) -> (Socket, Vec<u8>) {
-        (self.socket, self.held)
+    /// Takes the socket out, which nobody else does, and what was kept.
+    pub(super) fn release(self) -> Option<Released> {
+        let socket = self.wire.socket().take()?;
+        Some(Released {
+            socket,
+            head: self.held,
+        })
     }
 }
 
 impl AsyncRead for Hold {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
+        let polled = self.wire.with(|socket| socket.poll_read(cx, buf));
         let read = &buf.filled()[before..];
         if !read.is_empty() {
             self.wire.hear();
@@ -160,7 +196,7 @@ impl AsyncWrite for Hold {
             self.held.extend_from_slice(buf);
             return Poll::Ready(Ok(buf.len()));
         }
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        self.wire.with(|socket| socket.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -173,18 +209,18 @@ impl AsyncWrite for Hold {
             bufs.iter().for_each(|buf| self.held.extend_from_slice(buf));
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+        self.wire.with(|socket| socket.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire.with(|socket| socket.poll_flush(cx))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire.with(|socket| socket.poll_shutdown(cx))
     }
 }

@@ -13,8 +13,8 @@ use super::body::{self, Body};
 use super::cookie::BrowserId;
 use super::headers;
 use super::hello::Heard;
-use super::hold::Hold;
-use super::key::{self, KeyRequest, MissingKey};
+use super::hold::Released;
+use super::key::{self, BadKey, KeyRequest};
 use super::limits::bounded;
 use super::live::Live;
 use super::request::{Peer, Shared};
@@ -69,14 +69,14 @@ pub(super) enum Arrival {
 
 impl Arrival {
     /// Takes the socket, and what was read of it behind the request, to the session.
-    pub(super) async fn arrive(self, hold: Hold, unread: &[u8]) {
+    pub(super) async fn arrive(self, released: Released, unread: &[u8]) {
         match self {
             Self::Expected { page, key, opened } => {
-                let attach = page.attach(hold, unread);
+                let attach = page.attach(released, unread);
                 page.deliver(key, opened, attach, false).await;
             }
             Self::Silent { page, permit, protocol } => {
-                let attach = page.attach(hold, unread);
+                let attach = page.attach(released, unread);
                 // boxed, for most routes need none
                 Box::pin(page.first_message(attach, permit, protocol)).await;
             }
@@ -89,9 +89,9 @@ impl Newcomer {
     pub(super) async fn open(&self, accept: &str) -> Result<(Response<Body>, Arc<Key>, Opened), Response<Body>> {
         let key = match self.key(None) {
             Ok(key) => key,
-            Err(missing) => {
-                tracing::info!(route = %self.route.path.text, cause = %missing, "no key");
-                return Err(body::text(StatusCode::BAD_REQUEST, format!("{missing}\n")));
+            Err(bad) => {
+                tracing::info!(route = %self.route.path.text, cause = %bad, "no key");
+                return Err(body::text(StatusCode::BAD_REQUEST, format!("{bad}\n")));
             }
         };
         let mut opened = self.open_session(&key).await.map_err(|error| refused(self, error))?;
@@ -181,7 +181,7 @@ impl Newcomer {
             .unwrap_or_else(|| Err(restart()))
     }
 
-    pub(super) fn key(&self, first: Option<&[u8]>) -> Result<Arc<Key>, MissingKey> {
+    pub(super) fn key(&self, first: Option<&[u8]>) -> Result<Arc<Key>, BadKey> {
         let request = KeyRequest {
             captures: &self.captures,
             uri: &self.head.uri,
@@ -202,8 +202,8 @@ impl Newcomer {
     }
 
     /// What the session's task is to have of the socket, and of the bytes that came behind the request.
-    pub(super) fn attach(&self, hold: Hold, unread: &[u8]) -> Box<Attach> {
-        let (socket, head) = hold.into_parts();
+    pub(super) fn attach(&self, released: Released, unread: &[u8]) -> Box<Attach> {
+        let Released { socket, head } = released;
         Box::new(Attach {
             socket,
             head,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request;
 use hyper::{Method, Response, StatusCode};
 use tokio::time::timeout;
@@ -87,7 +87,16 @@ async fn subject(
                 Some(subject) => Ok(subject.as_bytes().to_vec()),
                 None => Err(refused("its answer lacks the auth_subject", StatusCode::FORBIDDEN)),
             },
-            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Err(refused("it says no", status)),
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                let mut refusal = refused("it says no", status);
+                // which a 401 must have (RFC 9110 section 15.5.2)
+                for challenge in answer.headers().get_all(header::WWW_AUTHENTICATE) {
+                    refusal
+                        .headers_mut()
+                        .append(header::WWW_AUTHENTICATE, challenge.clone());
+                }
+                Err(refusal)
+            }
             status => Err(refused(&status.to_string(), StatusCode::SERVICE_UNAVAILABLE)),
         },
     }

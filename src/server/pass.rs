@@ -108,22 +108,23 @@ impl Pass {
         {
             head.headers.insert(header::HOST, host);
         }
-        let request = Request::from_parts(head, Either::Right(Empty::new()));
-        self.client
-            .request(request)
-            .await
-            .map_err(|error| Failure::of(&error).cause)
+        self.twice(head).await.map_err(|error| Failure::of(&error).cause)
     }
 
-    /// Sends once, or twice what may be sent twice (RFC 9110 9.2.2), where the connection was closed without an answer:
-    /// mostly a pooled one that the upstream closed in the moment in which it was used.
+    /// Sends a request that has no body and changes nothing, and where the connection was closed without an answer once
+    /// more (RFC 9110 9.2.2): mostly it was a pooled one that the server closed in the moment in which it was used.
+    async fn twice(&self, head: request::Parts) -> Result<Response<Incoming>, legacy::Error> {
+        let request = |head| Request::from_parts(head, Either::Right(Empty::new()));
+        match self.client.request(request(head.clone())).await {
+            Err(error) if closed_unanswered(&error) => self.client.request(request(head)).await,
+            answer => answer,
+        }
+    }
+
+    /// Sends once, or [twice](Self::twice) what may be sent twice.
     async fn send(&self, mut head: request::Parts, body: Incoming) -> Result<Response<Incoming>, Failure> {
         let answer = if matches!(head.method, Method::GET | Method::HEAD) && body.is_end_stream() {
-            let request = |head| Request::from_parts(head, Either::Right(Empty::new()));
-            match self.client.request(request(head.clone())).await {
-                Err(error) if closed_unanswered(&error) => self.client.request(request(head)).await,
-                answer => answer,
-            }
+            self.twice(head).await
         } else {
             // else a GET, which has mostly no body, is taken for one without
             if !body.is_end_stream() && !head.headers.contains_key(header::CONTENT_LENGTH) {
@@ -157,13 +158,14 @@ fn is_io(cause: &(dyn Error + 'static), kinds: &[io::ErrorKind]) -> bool {
 
 /// Tells whether a connection was closed where an answer was due.
 fn closed_unanswered(error: &legacy::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    // the last of them is TLS that ends unannounced
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     !error.is_connect()
         && causes(error).any(|cause| {
             cause
                 .downcast_ref::<hyper::Error>()
                 .is_some_and(hyper::Error::is_incomplete_message)
-                || is_io(cause, &[BrokenPipe, ConnectionAborted, ConnectionReset])
+                || is_io(cause, &[BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof])
         })
 }
 

@@ -172,9 +172,14 @@ impl Shared {
                 match bad {
                     BadUpgrade::Version => {
                         let mut answer = line(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 only\n");
-                        answer
-                            .headers_mut()
-                            .insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+                        // RFC 6455 section 4.4, and RFC 9110 section 15.5.22
+                        for (name, value) in [
+                            (header::SEC_WEBSOCKET_VERSION, "13"),
+                            (header::UPGRADE, "websocket"),
+                            (header::CONNECTION, "upgrade"),
+                        ] {
+                            answer.headers_mut().insert(name, HeaderValue::from_static(value));
+                        }
                         answer
                     }
                     BadUpgrade::Request(_) => line(StatusCode::BAD_REQUEST, "not a WebSocket upgrade\n"),

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::rustls::{AlertDescription, Error};
@@ -14,7 +14,7 @@ use crate::metrics::Rule;
 use crate::transport::socket::Socket;
 use crate::transport::tls::Identity;
 
-/// Who asks by plain HTTP has this long to take the answer.
+/// Who asks by plain HTTP has this long to take the answer, and whoever was answered last to close.
 const TELL: Duration = Duration::from_secs(1);
 
 /// The answer to plain HTTP.
@@ -73,17 +73,24 @@ async fn handshake(stream: TcpStream, identity: &Identity) -> Result<Socket, Fau
     Ok(Socket::Tls(identity.accept(stream).await.map_err(Fault::Io)?))
 }
 
-/// Tells a client that it has the wrong scheme. What it sent is read, for unread bytes would have the system reset the
-/// connection and destroy the answer.
+/// Tells a client that it has the wrong scheme.
 async fn tell(mut stream: TcpStream) {
-    let told = async {
-        stream.write_all(PLAIN).await?;
+    // one that does not listen need not be told
+    if let Ok(Ok(())) = timeout(TELL, stream.write_all(PLAIN)).await {
+        close(stream).await;
+    }
+}
+
+/// Ends a connection in stages (RFC 9112 section 9.6): what is still sent is read for a moment, for unread bytes would have
+/// the system reset the connection and destroy the answer.
+pub(super) async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let closing = async {
         stream.shutdown().await?;
         while stream.read(&mut [0; 1024]).await? > 0 {}
         io::Result::Ok(())
     };
-    // one that does not listen need not be told
-    let _ = timeout(TELL, told).await;
+    // one that goes on sending is cut off
+    let _ = timeout(TELL, closing).await;
 }
 
 fn explained(fault: &Error) -> String {

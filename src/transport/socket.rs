@@ -1,12 +1,12 @@
 //! The sockets that a relay reads and writes.
 
 use std::io::{self, IoSlice, Read};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 
 use bytes::BufMut;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::io::poll_read_buf;
 
@@ -110,6 +110,18 @@ impl Socket {
         }
     }
 
+    /// Whether the runtime has heard that the peer sends no more, be there something of it that was not read yet; that it
+    /// reads no more cannot be told from that.
+    #[must_use]
+    pub fn is_half_closed(&self) -> bool {
+        let ready = match self {
+            Self::Tcp(stream) => once(stream.ready(Interest::READABLE)),
+            Self::Tls(stream) => once(stream.tcp().ready(Interest::READABLE)),
+            Self::Unix(stream) => once(stream.ready(Interest::READABLE)),
+        };
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
+
     /// Closes the connection with a reset rather than in order, so that the peer cannot take it for an end.
     pub fn reset(self) {
         let stream = match &self {
@@ -120,6 +132,11 @@ impl Socket {
         // fails only on a socket that is closed already
         let _ = stream.set_zero_linger();
     }
+}
+
+/// What comes of this without waiting.
+fn once<T>(future: impl Future<Output = T>) -> Poll<T> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[cfg(test)]

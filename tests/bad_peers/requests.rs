@@ -39,6 +39,12 @@ async fn requests_that_are_no_good_upgrade() {
         ),
         ("HTTP/1.0", good.replace("HTTP/1.1", "HTTP/1.0"), 400, "HTTP/1.1"),
         (
+            "dots",
+            good.replace("GET /ws", "GET /x/%2E./ws"),
+            400,
+            "segment of dots",
+        ),
+        (
             "no session key",
             good.replace("session=a", "other=a"),
             400,
@@ -60,6 +66,7 @@ async fn requests_that_are_no_good_upgrade() {
         assert!(log.count(&[says]) >= 1, "{what}");
         if status == 426 {
             assert_eq!(page.field("sec-websocket-version"), Some("13"));
+            assert_eq!(page.field("upgrade"), Some("websocket"));
         }
         if what == "no session key" {
             assert!(status_and_body.1.contains("query:session"), "{}", status_and_body.1);
@@ -112,6 +119,59 @@ async fn what_is_no_http_is_answered_400_and_closed() {
         beside.works().await;
     }
     assert!(!agent.is_dialed());
+}
+
+/// hyper does not look for the end of a connection of which there are bytes that it has not used.
+#[tokio::test(start_paused = true)]
+async fn who_leaves_amid_an_answer_takes_its_request_along() {
+    // while something blocks, the clock stands still but where it is advanced
+    let (done, waits) = std::sync::mpsc::channel::<()>();
+    let blocking = tokio::task::spawn_blocking(move || waits.recv_timeout(std::time::Duration::from_secs(60)));
+    let agent = RawAgent::start().await;
+    let proxy = keyed(&agent).await;
+    let mut page = Raw::connect(proxy.address).await;
+    // an empty line more than there should be
+    page.write(format!("GET /events HTTP/1.1\r\nHost: {}\r\n\r\n\r\n", proxy.address).as_bytes())
+        .await;
+    let mut server = agent.accept().await;
+    server.write(b"HTTP/1.1 200 OK\r\n\r\nfirst").await;
+    assert_eq!(page.read_head().await, Some(200));
+    let ended = tokio::spawn(async move { server.stream.read_to_end(&mut Vec::new()).await });
+    for _ in 0..20 {
+        tokio::time::advance(std::time::Duration::from_secs(5)).await;
+    }
+    assert!(!ended.is_finished(), "it waits, and so does its answer");
+    drop(page);
+    let mut looks = 0;
+    while !ended.is_finished() {
+        looks += 1;
+        assert!(looks < 1000, "it goes on");
+        tokio::time::advance(std::time::Duration::from_secs(5)).await;
+    }
+    drop(done);
+    let _ = blocking.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_answered_amid_an_upload_may_send_the_rest() {
+    const LENGTH: usize = 16 << 20;
+    let agent = RawAgent::start().await;
+    let proxy = keyed(&agent).await;
+    let mut page = Raw::connect(proxy.address).await;
+    let head = format!(
+        "POST /files HTTP/1.1\r\nHost: {}\r\nContent-Length: {LENGTH}\r\n\r\n",
+        proxy.address
+    );
+    page.write(head.as_bytes()).await;
+    let mut server = agent.accept().await;
+    server
+        .write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        .await;
+    soon("the answer", page.stream.peek(&mut [0])).await.unwrap();
+    drop(server);
+    // it is read once all is sent
+    page.write(&vec![b'x'; LENGTH]).await;
+    assert_eq!(page.answered().await.0, 413);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ fn get(
     target: &str,
     fields: &[(&'static str, &str)],
     first: Option<&[u8]>,
-) -> Result<Vec<Vec<u8>>, MissingKey> {
+) -> Result<Vec<Vec<u8>>, BadKey> {
     let headers: HeaderMap = fields
         .iter()
         .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
@@ -169,4 +169,65 @@ fn only_strings_and_numbers_of_the_first_message_count() {
     }
     assert!(get(key, "/", &[], None).is_err());
     assert_eq!(get(key, "/", &[], Some(br#"{"id":-7}"#)).unwrap(), [b"-7"]);
+}
+
+#[test]
+fn where_a_name_gives_the_session_it_is_there_once() {
+    let sources = [
+        query("s d"),
+        KeySource::Header("x-session".into()),
+        KeySource::Cookie("sid".into()),
+        KeySource::First("/s".into()),
+    ];
+    let headers = |fields: &[(&'static str, &'static str)]| {
+        let fields = fields.iter().map(|(name, value)| {
+            let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static(value));
+            (name, value)
+        });
+        fields.collect::<HeaderMap>()
+    };
+    let said = |foreign, source: &KeySource, target: &str, fields: &[(&'static str, &'static str)], first: &[u8]| {
+        let mut route = route(&[std::slice::from_ref(source)]);
+        route.foreign = foreign;
+        let request = KeyRequest {
+            captures: &[],
+            uri: &target.parse().unwrap(),
+            headers: &headers(fields),
+            browser: None,
+            first: Some(first),
+        };
+        values(&route, &request)
+    };
+    let plain = (
+        "/?s+d=mine",
+        [("x-session", "mine"), ("cookie", "sid=mine; xsid=b")],
+        &br#"{"s":"mine"}"#[..],
+    );
+    let twice = (
+        "/?s+d=mine&s%20d=another's",
+        [
+            ("x-session", "mine"),
+            ("x-session", "another's"),
+            ("cookie", "sid=mine"),
+            ("cookie", "sid=another's"),
+        ],
+        &br#"{"s":"mine","s":"another's"}"#[..],
+    );
+    for source in &sources {
+        let mine = Ok(vec![Some(b"mine".to_vec())]);
+        for foreign in [Foreign::Separate, Foreign::Refuse] {
+            assert_eq!(said(foreign, source, plain.0, &plain.1, plain.2), mine, "{source:?}");
+        }
+        assert_eq!(
+            said(Foreign::Separate, source, twice.0, &twice.1, twice.2),
+            mine,
+            "{source:?}"
+        );
+        let refused = said(Foreign::Refuse, source, twice.0, &twice.1, twice.2).unwrap_err();
+        assert_eq!(refused.fault, KeyFault::Ambiguous, "{source:?}");
+    }
+    // which some servers take the quotes off
+    let quoted = [("cookie", "sid=\"mine\"")];
+    assert!(said(Foreign::Separate, &sources[2], "/", &quoted, b"").is_ok());
+    assert!(said(Foreign::Refuse, &sources[2], "/", &quoted, b"").is_err());
 }
