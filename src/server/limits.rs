@@ -14,15 +14,12 @@ use crate::metrics::{Metrics, Rule};
 use crate::session::admission::Limit;
 use crate::session::quota::{Over, Place, Quota};
 use crate::session::rate::Rate;
+use crate::session::seldom::Seldom;
 
 /// A refused connection may be tried again after this: most last no longer.
 const CONNECTION: Duration = Duration::from_secs(1);
 /// A pending attachment takes no longer than its hello, which has 10 s.
 const PENDING: Duration = Duration::from_secs(10);
-/// Of the refusals by one rule so much time has one line, which counts the others: a flood of clients is to be no
-/// flood of lines.
-const LINE: Duration = Duration::from_secs(1);
-
 /// Limits that hold before there is a session.
 #[derive(Debug)]
 pub(super) struct Limits {
@@ -31,7 +28,7 @@ pub(super) struct Limits {
     attaches: Rate,
     metrics: Arc<Metrics>,
     /// When each rule had its last line, and how many refusals had none since.
-    lines: Mutex<[(Option<Instant>, u64); Rule::ALL.len()]>,
+    lines: Mutex<[Seldom; Rule::ALL.len()]>,
 }
 
 impl Limits {
@@ -47,7 +44,7 @@ impl Limits {
             pending: Arc::new(Quota::new(limits.max_pending, limits.max_client_pending, pending)),
             attaches: Rate::per_second(limits.attach_rate),
             metrics: Arc::clone(metrics),
-            lines: Mutex::new([(None, 0); Rule::ALL.len()]),
+            lines: Mutex::new([Seldom::default(); Rule::ALL.len()]),
         }
     }
 
@@ -106,14 +103,7 @@ impl Limits {
         self.metrics.refused(rule);
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let index = Rule::ALL.iter().position(|it| *it == rule)?;
-        let (last, unlogged) = &mut lines[index];
-        let now = Instant::now();
-        if last.is_some_and(|last| now.duration_since(last) < LINE) {
-            *unlogged += 1;
-            return None;
-        }
-        *last = Some(now);
-        Some(std::mem::take(unlogged))
+        lines[index].happened(Instant::now())
     }
 
     /// As [`Self::refused`], with the answer: 429 where the client itself has too much, 503 where all have.

@@ -21,6 +21,7 @@ pub mod rate;
 pub mod registry;
 mod replaying;
 mod scratch;
+pub mod seldom;
 mod task;
 pub mod timeline;
 mod upstream;

@@ -107,6 +107,7 @@ fn g5_a_blip_that_lost_messages_is_told_so_once_also_over_a_half_open_connection
             let newcomer = Newcomer {
                 since: world.now,
                 facts,
+                same_browser: true,
                 head: Vec::new(),
                 answer: None,
             };
@@ -274,6 +275,7 @@ fn a_close_judged_a_refresh_in_its_time_stays_one() {
     let newcomer = Newcomer {
         since: later,
         facts,
+        same_browser: true,
         head: Vec::new(),
         answer: None,
     };

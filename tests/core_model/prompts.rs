@@ -50,9 +50,14 @@ impl Plain {
     }
 
     fn attach(&mut self) {
+        self.attach_of(true);
+    }
+
+    fn attach_of(&mut self, same_browser: bool) {
         let newcomer = Newcomer {
             since: self.now,
             facts: self.facts,
+            same_browser,
             head: Vec::new(),
             answer: None,
         };
@@ -82,6 +87,13 @@ impl Plain {
         self.core.detach(self.now, self.epoch, Parting::Cut);
         self.wait(20);
         self.attach();
+    }
+
+    /// What the page has read is asked for, and acknowledged.
+    fn acknowledges(&mut self) {
+        self.wait(2);
+        while self.core.due(self.now, self.facts).is_some() {}
+        self.reads(true);
     }
 
     fn receive(&mut self, text: &str, role: impl FnOnce(&mut Session, Instant)) {
@@ -233,6 +245,49 @@ fn one_from_before_the_range_comes_once_just_before_live() {
 }
 
 #[test]
+fn a_page_that_was_replaced_before_it_had_one_is_shown_it_when_it_dials_again() {
+    let mut it = Plain::new(Policy {
+        replay_refresh: ReplayMode::None,
+        ..POLICY
+    });
+    it.asks("a");
+    it.reload();
+    // its line takes nothing, and another tab is opened
+    it.load();
+    assert_eq!(it.reads(true), ["a?"]);
+    it.says("one");
+    assert_eq!(it.reads(true), ["one"]);
+    it.acknowledges();
+    it.wait(20);
+    it.attach();
+    assert_eq!(it.reads(true), ["one", "a?"]);
+}
+
+#[test]
+fn another_browsers_page_request_is_no_reload_of_a_page_that_was_cut() {
+    for same_browser in [true, false] {
+        let mut it = Plain::new(POLICY);
+        it.says("one");
+        assert_eq!(it.reads(true), ["one"]);
+        it.acknowledges();
+        it.says("two");
+        it.wait(60);
+        let before = it.facts.last_request;
+        it.facts.last_request = Some(it.now);
+        it.core.detach(it.now, it.epoch, Parting::Cut);
+        it.wait(1);
+        it.attach_of(same_browser);
+        assert_eq!(it.reads(true), ["one", "two"]);
+        it.acknowledges();
+        it.wait(60);
+        it.facts.last_request = before.filter(|_| !same_browser).or(it.facts.last_request);
+        it.blip();
+        let missed: &[&str] = if same_browser { &[] } else { &["two"] };
+        assert_eq!(it.reads(true), missed);
+    }
+}
+
+#[test]
 fn one_that_was_evicted_is_still_shown() {
     let mut it = Plain::new(Policy {
         log: Bounds {
@@ -294,9 +349,7 @@ fn a_blip_repeats_only_what_was_not_acknowledged() {
     assert_eq!(it.reads(true), ["a?"]);
     it.says("one");
     assert_eq!(it.reads(true), ["one"]);
-    it.wait(2);
-    while it.core.due(it.now, it.facts).is_some() {}
-    it.reads(true);
+    it.acknowledges();
     it.blip();
     assert_eq!(it.reads(true), [""; 0], "what came behind it was acknowledged");
     it.says("two");
@@ -386,9 +439,7 @@ fn a_page_amid_a_superseded_state_gets_it_whole() {
         }
     }
     assert_eq!(it.reads(true), ["state 0", "state 2"]);
-    it.wait(2);
-    while it.core.due(it.now, it.facts).is_some() {}
-    it.reads(true);
+    it.acknowledges();
     it.says("after");
     it.blip();
     assert_eq!(

@@ -3,9 +3,9 @@
 use std::num::NonZeroU64;
 use std::time::Instant;
 
-use super::Session;
 use super::hello::Hello;
 use super::upstream::UpstreamEnd;
+use super::{Elsewhere, Session};
 use crate::core::ReplayMode;
 use crate::core::acks::Acks;
 use crate::core::cause::{Cause, Detached, PageFacts, Parting, judge};
@@ -77,6 +77,8 @@ pub struct Newcomer {
     pub since: Instant,
     /// What is known of its browser.
     pub facts: PageFacts,
+    /// That is the browser of the page that was attached last.
+    pub same_browser: bool,
     /// Bytes to send ahead of everything else.
     pub head: Vec<u8>,
     /// What it is shown instead of the recorded answer to the first hello; whole frames.
@@ -144,13 +146,7 @@ impl Session {
             }
         }
         let last = match &self.attached {
-            Some(attached) => Some(Detached {
-                at: now,
-                since: attached.since,
-                parting: attached.parting(Parting::Takeover),
-                resume: self.resume(now, attached),
-                owed_prompts: attached.owes_prompts(),
-            }),
+            Some(attached) => Some(self.detached(now, attached, Parting::Takeover)),
             None => self.last(),
         };
         let cause = last.as_ref().map(|last| self.judge(last, page.facts));
@@ -173,9 +169,18 @@ impl Session {
                 Close::new(close::GAP, "messages were lost; reload to rebuild"),
             );
         }
-        if let (Some(Cause::Refresh), Some(last)) = (cause, last.filter(|last| last.may_return(page.facts))) {
-            let elsewhere = (last.resume, now + self.policy.grace);
-            self.past.get_or_insert_default().elsewhere = Some(elsewhere);
+        // what another browser requested tells nothing of that page
+        let facts = if page.same_browser {
+            page.facts
+        } else {
+            PageFacts::default()
+        };
+        if let (Some(Cause::Refresh), Some(last)) = (cause, last.filter(|last| last.may_return(facts))) {
+            self.past.get_or_insert_default().elsewhere = Some(Elsewhere {
+                mark: last.resume,
+                owed_prompts: last.owed_prompts,
+                until: now + self.policy.grace,
+            });
         }
         self.epoch += 1;
         let (replaced, replaced_closed) = self.attached.take().map(|old| old.rest(&self.log)).unzip();
@@ -254,14 +259,21 @@ impl Session {
         (later(wanted, oldest), lost)
     }
 
-    /// From where whoever dials after this attachment has to be replayed to: a page that is alive elsewhere has perhaps
-    /// got less than this one.
-    fn resume(&self, now: Instant, attached: &Attached) -> Mark {
+    /// This attachment as one that ended. Whoever dials after it has to be replayed to from where it stood, or from where
+    /// a page stood that is alive elsewhere and has perhaps got less.
+    fn detached(&self, now: Instant, attached: &Attached, parting: Parting) -> Detached {
+        let past = self.past.as_ref();
+        let elsewhere = past.and_then(|past| past.elsewhere).filter(|it| now < it.until);
         let acknowledged = attached.acks.acknowledged();
-        let elsewhere = self.past.as_ref().and_then(|past| past.elsewhere);
-        match elsewhere.filter(|(_, until)| now < *until) {
-            Some((mark, _)) if mark.offset < acknowledged.offset => mark,
-            _ => acknowledged,
+        Detached {
+            at: now,
+            since: attached.since,
+            parting: attached.parting(parting),
+            resume: elsewhere
+                .map(|it| it.mark)
+                .filter(|mark| mark.offset < acknowledged.offset)
+                .unwrap_or(acknowledged),
+            owed_prompts: attached.owes_prompts() || elsewhere.is_some_and(|it| it.owed_prompts),
         }
     }
 
@@ -276,19 +288,12 @@ impl Session {
     /// The attachment of `epoch` is over.
     pub fn detach(&mut self, now: Instant, epoch: u64, parting: Parting) -> Option<Departure> {
         let attached = self.current(epoch).then(|| self.attached.take()).flatten()?;
-        let resume = self.resume(now, &attached);
-        let owed_prompts = attached.owes_prompts();
+        let last = self.detached(now, &attached, parting);
         let meant = matches!(parting, Parting::Closed(None | Some(1000))) && self.end.is_none();
         let past = self.past.get_or_insert_default();
         past.judged = false;
         past.judge = meant.then(|| now + JUDGE);
-        past.last = Some(Detached {
-            at: now,
-            since: attached.since,
-            parting: attached.parting(parting),
-            resume,
-            owed_prompts,
-        });
+        past.last = Some(last);
         let echoed = attached.ending && !attached.out.has_control() && self.is_echo(parting);
         let whole =
             attached.out.is_empty(&self.log) && (attached.ending || matches!(self.end(), Some(UpstreamEnd::Abrupt)));

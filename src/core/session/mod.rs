@@ -55,13 +55,23 @@ pub struct Session {
 #[derive(Debug, Clone, Default)]
 struct Past {
     last: Option<Detached>,
-    /// Up to where a page has acknowledged that is not the attached one and may be alive: it was cut or replaced, and
-    /// another loaded since. Of several, the one that has least; until when, for no page comes back after the grace.
-    elsewhere: Option<(Mark, Instant)>,
+    elsewhere: Option<Elsewhere>,
     /// When `last` is to be judged.
     judge: Option<Instant>,
     /// That time came, and it was not meant to end the session.
     judged: bool,
+}
+
+/// A page that is not the attached one and may be alive: it was cut or replaced, and another loaded since. Of several, the
+/// one that has least.
+#[derive(Debug, Clone, Copy)]
+struct Elsewhere {
+    /// Up to where it has acknowledged.
+    mark: Mark,
+    /// It has perhaps not received the open prompts that it was to be sent out of position.
+    owed_prompts: bool,
+    /// Until when it is waited for: no page comes back after the grace.
+    until: Instant,
 }
 
 /// What was discarded or lost, over the session's life.

@@ -30,6 +30,7 @@ use super::description::Description;
 use super::key::{Key, Owner};
 use super::lookalike::Lookalikes;
 use super::mailbox::{Mail, Mailbox};
+use super::seldom::Seldom;
 use crate::capture::Recorder;
 use crate::config::{Limits, Route};
 use crate::metrics::Metrics;
@@ -63,6 +64,8 @@ struct Inner {
     budget: Arc<Budget>,
     /// Sessions are giving back.
     relieving: AtomicBool,
+    /// That they did is told once a second.
+    relieved: Mutex<Seldom>,
     metrics: Arc<Metrics>,
     /// Who may vouch for agent servers; read once a dial.
     roots: RwLock<Roots>,
@@ -140,6 +143,7 @@ impl Sessions {
                 admission: Admission::new(limits),
                 budget: Arc::new(Budget::new(limits.max_buffered, metrics.buffered.clone())),
                 relieving: AtomicBool::new(false),
+                relieved: Mutex::default(),
                 metrics,
                 roots: RwLock::new(roots),
                 ended: Mutex::default(),

@@ -4,9 +4,9 @@
 //! closely, which overflow policies answer; so the largest give first, and who has little is left alone. If that does not
 //! do, pages that do not take what they are sent are let go, and at last sessions end whose one message is too large.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -47,11 +47,7 @@ impl Inner {
             inner.metrics.refused(Rule::MaxBuffered);
             let relieved = async {
                 let reached = inner.give_back().await;
-                tracing::warn!(
-                    max_buffered = inner.budget.limit(),
-                    ?reached,
-                    "all sessions together hold too much: history was evicted, the largest first"
-                );
+                inner.tell(reached);
                 // nobody has more than the least that is left to each: until some end, who was stopped is asked anew
                 while inner.budget.is_exhausted() {
                     sleep(AGAIN).await;
@@ -63,6 +59,18 @@ impl Inner {
             inner.relieving.store(false, Ordering::Relaxed);
             inner.ask(Relief::Over).await;
         });
+    }
+
+    fn tell(&self, reached: Relief) {
+        let mut seldom = self.relieved.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(unlogged) = seldom.happened(Instant::now()) {
+            tracing::warn!(
+                max_buffered = self.budget.limit(),
+                ?reached,
+                unlogged,
+                "all sessions together hold too much: history was evicted, the largest first"
+            );
+        }
     }
 
     /// Asks for more and more until it is enough; returns the last that was asked for.

@@ -1,5 +1,6 @@
 //! A page comes to the session: it is attached in one step, waits, or is told that it may not be.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::SessionTask;
@@ -74,6 +75,10 @@ impl SessionTask {
         let newcomer = Newcomer {
             since: attach.since,
             facts: attach.facts(),
+            same_browser: match (&self.browser, &attach.browser) {
+                (Some(last), Some(browser)) => Arc::ptr_eq(last, browser),
+                (last, browser) => last.is_none() && browser.is_none(),
+            },
             answer: self.changed_answer(attach.hello_id.as_deref()),
             head: std::mem::take(&mut attach.head),
         };

@@ -53,6 +53,7 @@ impl World {
         let newcomer = Newcomer {
             since: self.now,
             facts,
+            same_browser: true,
             head,
             answer: None,
         };

@@ -71,6 +71,7 @@ impl Rehearsal {
                 rerequested: true,
                 last_request: Some(now),
             },
+            same_browser: true,
             answer: self.task.changed_answer(self.hello_id.as_deref()),
             head,
         };
