@@ -76,9 +76,10 @@ impl Config {
 }
 
 impl Route {
-    /// Whether more than the cookie, or the key, is asked of who comes.
+    /// Whether the operator asks more than the cookie, or the key, of who comes.
     fn is_guarded(&self) -> bool {
-        self.foreign == Foreign::Refuse || self.bind.iter().any(|bind| *bind != Bind::Key)
+        let refuses = self.foreign == Foreign::Refuse && self.profile.foreign.is_none();
+        refuses || self.bind.iter().any(|bind| *bind != Bind::Key)
     }
 
     fn warnings(&self, config: &Config) -> Vec<String> {

@@ -126,10 +126,12 @@ pub enum BadUpgrade {
     Request(&'static str),
 }
 
-/// Whether a segment of a path stands for its own folder or the one above.
-fn is_dots(segment: &str) -> bool {
-    let decoded: Cow<'_, [u8]> = percent_decode(segment.as_bytes()).into();
-    matches!(*decoded, [b'.'] | [b'.', b'.'])
+/// Whether a path, read in any way, has a segment that stands for its own folder or the one above.
+fn has_dots(path: &str) -> bool {
+    let decoded: Cow<'_, [u8]> = percent_decode(path.as_bytes()).into();
+    decoded
+        .split(|&byte| byte == b'/')
+        .any(|segment| matches!(segment, b"." | b".."))
 }
 
 /// Tells whether a request asks for a WebSocket (RFC 6455 4.2.1); whatever does not is plain HTTP.
@@ -159,7 +161,7 @@ pub fn upgrade_asked(head: &request::Parts) -> Result<bool, BadUpgrade> {
         return Err(BadUpgrade::Request("a WebSocket upgrade needs HTTP/1.1"));
     }
     // no client sends one (RFC 3986 section 5.2.4), and whose the path is would be another's to say
-    if head.uri.path().split('/').any(is_dots) {
+    if has_dots(head.uri.path()) {
         return Err(BadUpgrade::Request("the path has a segment of dots"));
     }
     if single(headers, &header::SEC_WEBSOCKET_VERSION) != Ok(Some("13")) {

@@ -187,6 +187,21 @@ fn what_does_not_ask_is_plain_http() {
 }
 
 #[test]
+fn a_path_with_dots_gets_no_websocket() {
+    let asked = |target: &str| {
+        let mut head = upgrade_with("x-a", Some("b"));
+        head.uri = target.parse().unwrap();
+        upgrade_asked(&head)
+    };
+    for plain in ["/ws", "/.well-known/ws", "/a..b/...", "/ws?x=/../", "//ws"] {
+        assert_eq!(asked(plain), Ok(true), "{plain}");
+    }
+    for dots in ["/./ws", "/x/../ws", "/ws/.", "/%2e/ws", "/x/.%2E/ws", "/x%2f..%2fws"] {
+        assert!(matches!(asked(dots), Err(BadUpgrade::Request(_))), "{dots}");
+    }
+}
+
+#[test]
 fn a_bad_upgrade_is_refused() {
     for other in ["h2c", "websocket, H2C"] {
         let refused = upgrade_asked(&upgrade_with("upgrade", Some(other)));
