@@ -20,6 +20,7 @@ use crate::session::seldom::Seldom;
 const CONNECTION: Duration = Duration::from_secs(1);
 /// A pending attachment takes no longer than its hello, which has 10 s.
 const PENDING: Duration = Duration::from_secs(10);
+
 /// Limits that hold before there is a session.
 #[derive(Debug)]
 pub(super) struct Limits {

@@ -75,10 +75,13 @@ async fn handshake(stream: TcpStream, identity: &Identity) -> Result<Socket, Fau
 
 /// Tells a client that it has the wrong scheme.
 async fn tell(mut stream: TcpStream) {
+    let told = async {
+        if stream.write_all(PLAIN).await.is_ok() {
+            close(stream).await;
+        }
+    };
     // one that does not listen need not be told
-    if let Ok(Ok(())) = timeout(TELL, stream.write_all(PLAIN)).await {
-        close(stream).await;
-    }
+    let _ = timeout(TELL, told).await;
 }
 
 /// Ends a connection in stages (RFC 9112 section 9.6): what is still sent is read for a moment, for unread bytes would have
