@@ -4,11 +4,11 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 
 use crate::common::soon;
 
@@ -19,7 +19,7 @@ const NOBODY: &str = "127.0.0.1:1";
 pub(crate) struct Process {
     pub(crate) address: SocketAddr,
     child: Child,
-    said: Arc<Mutex<String>>,
+    said: watch::Receiver<String>,
     reader: Option<JoinHandle<()>>,
     admin: PathBuf,
 }
@@ -42,9 +42,9 @@ impl Process {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
+        let (heard, said) = watch::channel(String::new());
         let (sender, listening) = std::sync::mpsc::channel();
-        let (heard, stderr) = (Arc::clone(&said), child.stderr.take().unwrap());
+        let stderr = child.stderr.take().unwrap();
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines() {
                 let line = line.unwrap();
@@ -53,9 +53,10 @@ impl Process {
                     // once is enough
                     let _ = sender.send(address);
                 }
-                let mut heard = heard.lock().unwrap();
-                heard.push_str(&line);
-                heard.push('\n');
+                heard.send_modify(|heard| {
+                    heard.push_str(&line);
+                    heard.push('\n');
+                });
             }
         });
         Self {
@@ -70,17 +71,14 @@ impl Process {
     /// Awaits a line with all these words.
     pub(crate) async fn says(&self, words: &[&str]) {
         let has = |line: &str| words.iter().all(|word| line.contains(word));
-        let said = async {
-            while !self.said().lines().any(has) {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        };
-        soon(&words.join(" "), said).await;
+        let mut said = self.said.clone();
+        let said = said.wait_for(|said| said.lines().any(has));
+        soon(&words.join(" "), said).await.unwrap();
     }
 
     /// All that it said until now.
     pub(crate) fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
+        self.said.borrow().clone()
     }
 
     /// What the admin surface answers.
