@@ -42,8 +42,8 @@ describe('Chainlit', { skip }, () => {
   });
   after(async () => {
     await browser?.close();
-    mux?.stop();
-    server?.stop();
+    await mux?.stop();
+    await server?.stop();
     rmSync(scratch, { recursive: true, force: true });
   });
   beforeEach(async () => {

@@ -22,7 +22,7 @@ describe('the demo page', { skip }, () => {
   });
   afterEach(async () => {
     await context.close();
-    running.stop();
+    await running.stop();
   });
 
   const half = (page, side) => page.frameLocator(`iframe[name=${side}]`);
@@ -74,7 +74,7 @@ describe('the demo page', { skip }, () => {
     const seen = await transcript(half(page, 'sessmux'));
     await assertOneConnection();
     assert.equal((await counts(running.url, 'straight')).cancelled, 1);
-    running.stop();
+    await running.stop();
     running = await demo();
     assert.equal(seen, await undisturbed());
   });
@@ -134,7 +134,7 @@ describe('the demo page', { skip }, () => {
       assert.ok(seen.startsWith(before.trimEnd()), 'what was on screen stayed there');
       assert.equal(await half(page, 'sessmux').locator('.mark.bad').count(), 0);
       await assertOneConnection();
-      running.stop();
+      await running.stop();
       running = await demo();
       assert.equal(seen, await undisturbed());
     } finally {

@@ -29,12 +29,14 @@ export function environment(name) {
 }
 
 /**
- * Starts a server; resolves to the first URL with an address that it prints, and a function that ends it. One that is
- * known to listen on `port` is ready once it accepts connections there.
+ * Starts a server; resolves to the first URL with an address that it prints, and a function that ends it and resolves
+ * once it is gone: until then it may write into its folders. One that is known to listen on `port` is ready once it
+ * accepts connections there.
  */
 export async function serve(command, args, env = {}, port = null) {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, SESSMUX_ADMIN: 'off', ...env } });
   const said = [];
+  const gone = new Promise((resolve) => child.once('exit', resolve));
   const url = new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code) => reject(new Error(`${command} ended with ${code}:\n${said.join('\n')}`)));
@@ -47,7 +49,15 @@ export async function serve(command, args, env = {}, port = null) {
     }
     if (port !== null) accepts(port, child).then(() => resolve(`http://127.0.0.1:${port}`));
   });
-  return { url: await url, said, stop: () => child.kill('SIGINT') };
+  return { url: await url, said, stop: () => stop(child, gone) };
+}
+
+/** Asks a process to end, and ends it if it does not within 10 s: some servers wait for what is connected. */
+async function stop(child, gone) {
+  child.kill('SIGINT');
+  const late = setTimeout(() => child.kill('SIGKILL'), 10_000);
+  await gone;
+  clearTimeout(late);
 }
 
 /** Waits until connections to a port are accepted, or the child has ended. */

@@ -67,7 +67,7 @@ describe('cross-site WebSocket hijacking', { skip }, () => {
 
   after(async () => {
     await browser?.close();
-    for (const it of [evil, proxy, agent]) it?.stop();
+    for (const it of [evil, proxy, agent]) await it?.stop();
   });
 
   const ws = (url) => `${url.replace('http', 'ws')}/ws?session=a`;

@@ -33,8 +33,8 @@ describe('Streamlit', { skip }, () => {
   });
   after(async () => {
     await browser?.close();
-    mux?.stop();
-    server?.stop();
+    await mux?.stop();
+    await server?.stop();
     rmSync(scratch, { recursive: true, force: true });
   });
   beforeEach(async () => {

@@ -62,7 +62,7 @@ describe('by TLS', { skip: absent }, () => {
   });
   after(async () => {
     await browser?.close();
-    proxy?.stop();
+    await proxy?.stop();
     sockets.forEach((socket) => socket.destroy());
     agent?.close();
     if (folder) rmSync(folder, { recursive: true });
