@@ -62,12 +62,17 @@ impl Agent {
     /// The next request's head.
     async fn asked(&self) -> (TlsStream<TcpStream>, String) {
         let mut stream = self.accept().await;
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(soon("a head", stream.read_u8()).await.unwrap());
-        }
-        (stream, String::from_utf8(head).unwrap())
+        let head = head(&mut stream).await;
+        (stream, head)
     }
+}
+
+async fn head(stream: &mut TlsStream<TcpStream>) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(soon("a head", stream.read_u8()).await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
 }
 
 /// A proxy in front of the https server `host` at the agent's port, which believes whoever is in `ca`.
@@ -344,14 +349,28 @@ async fn who_somebody_is_may_be_asked_by_tls() {
                 .await;
             continue;
         }
+        let answer = b"HTTP/1.1 200 OK\r\nX-User: ann\r\nContent-Length: 0\r\n\r\n";
         let served = async {
             let (mut stream, head) = login.asked().await;
             assert!(head.starts_with("GET /auth HTTP/1.1\r\n"), "{head}");
-            let answer = b"HTTP/1.1 200 OK\r\nX-User: ann\r\nContent-Length: 0\r\n\r\n";
             stream.write_all(answer).await.unwrap();
+            stream
+        };
+        let (mut page, mut kept) = tokio::join!(proxy.page("/ws?s=1"), served);
+        let mut server = plain.connection().await;
+        server.send("hello ann").await;
+        assert_eq!(page.text().await, "hello ann");
+        page.leave().await;
+
+        // A kept connection that is closed as it is used, with no word of TLS, keeps nobody out.
+        let served = async {
+            head(&mut kept).await;
+            drop(kept);
+            login.asked().await.0.write_all(answer).await.unwrap();
         };
         let (mut page, ()) = tokio::join!(proxy.page("/ws?s=1"), served);
-        plain.connection().await.send("hello ann").await;
+        server.send("hello again").await;
         assert_eq!(page.text().await, "hello ann");
+        assert_eq!(page.text().await, "hello again");
     }
 }
