@@ -80,6 +80,7 @@ def mux(host, tmp_path_factory):
 def open_page(browser: Browser, host: Host, session: str, status: str | None = None):
     """What the framework's page does on every load; it may be told that a turn runs."""
     page = browser.open("/ws")
+    page.names = host.version != "0.8.5"
     page.send(host.hello(session))
     connected = page.until("CONNECTED")[-1]
     assert connected["session_id"] == session
@@ -94,9 +95,18 @@ def prompt(page, command: str) -> dict:
     return page.until("approval_needed")[-1]
 
 
+def answer(page, kind: str, asked: dict, **what) -> None:
+    """Answers what the agent asked; up to 0.9.2 pages do not name it."""
+    page.send({"type": kind, **({"request_id": asked["id"]} if page.names and "id" in asked else {}), **what})
+
+
+def allow(page, approval: dict, scope: str = "once") -> None:
+    answer(page, "APPROVAL_RESPONSE", approval, approved=True, scope=scope)
+
+
 def approve(page, approval: dict) -> dict:
     """Approves, and waits for the end of the turn."""
-    page.send({"type": "APPROVAL_RESPONSE", "approved": True, "scope": "once", "request_id": approval["id"]})
+    allow(page, approval)
     return page.until("OUTPUT")[-1]
 
 
@@ -157,7 +167,7 @@ def test_more_than_ten_events_in_the_gap(host, browser, tag):
     steps = f"steps-{tag}"
     page = open_page(browser, host, tag)
     asked = prompt(page, steps)
-    page.send({"type": "APPROVAL_RESPONSE", "approved": True, "scope": "session", "request_id": asked["id"]})
+    allow(page, asked, "session")
     page.close(1001)
     wait_until("all steps are done", lambda: host.effects().count(f"make {steps}") == 3)
     page = open_page(browser, host, tag)
@@ -202,7 +212,7 @@ def test_away_while_the_turn_ends(host, browser, tag):
     """Approve, then reload at once: what was decided counts, and the new page gets the answer."""
     page = open_page(browser, host, tag)
     asked = prompt(page, tag)
-    page.send({"type": "APPROVAL_RESPONSE", "approved": True, "scope": "once", "request_id": asked["id"]})
+    allow(page, asked)
     page.close(1001)
     wait_until("the tool has run", lambda: f"make {tag}" in host.effects())
     page = open_page(browser, host, tag)
@@ -217,7 +227,7 @@ def test_reload_while_the_tool_runs(host, browser, tag):
     slow = f"slow-{tag}"
     page = open_page(browser, host, tag)
     asked = prompt(page, slow)
-    page.send({"type": "APPROVAL_RESPONSE", "approved": True, "scope": "once", "request_id": asked["id"]})
+    allow(page, asked)
     wait_until("the tool runs", lambda: f"make {slow}" in host.effects())
     page.reset()
     page = open_page(browser, host, tag, "executing" if host.version == "0.8.5" else "running")
@@ -266,6 +276,7 @@ def test_strangers_are_refused_and_the_session_is_untouched(host, mux, browser, 
 def test_a_hello_that_was_used_is_refused_elsewhere(host, mux, browser, tag):
     """Somebody who has seen a CONNECT cannot use it again, not even while it is fresh."""
     page = browser.open("/ws")
+    page.names = host.version != "0.8.5"
     hello = host.hello(tag)
     page.send(hello)
     page.until("CONNECTED")
@@ -277,9 +288,9 @@ def test_a_hello_that_was_used_is_refused_elsewhere(host, mux, browser, tag):
     assert host.effects().count(f"make {tag}") == 1
 
 
-def answer(page, kind: str, asked: dict, **what) -> str:
+def answered(page, kind: str, asked: dict, **what) -> str:
     """Answers a question of the agent's; returns what the turn came to."""
-    page.send({"type": kind, **({"request_id": asked["id"]} if "id" in asked else {}), **what})
+    answer(page, kind, asked, **what)
     return page.until("OUTPUT")[-1]["result"]
 
 
@@ -292,7 +303,7 @@ def test_a_pending_question_survives(host, browser, tag):
     page.reset()
     page = open_page(browser, host, tag)
     assert page.until("ask_user")[-1] == asked
-    assert "yes" in answer(page, "ASK_USER_RESPONSE", asked, answer="yes")
+    assert "yes" in answered(page, "ASK_USER_RESPONSE", asked, answer="yes")
     page.close(1001)
     page = open_page(browser, host, tag, "connected")
     assert "ask_user" not in [m["type"] for m in page.until("OUTPUT")]
@@ -308,7 +319,7 @@ def test_a_pending_plan_review_survives(host, browser, tag):
     page.close(1001)
     page = open_page(browser, host, tag)
     assert page.until("plan_review")[-1] == asked
-    assert f"reviewed {tag}" in answer(page, "PLAN_REVIEW_RESPONSE", asked, message=f"reviewed {tag}")
+    assert f"reviewed {tag}" in answered(page, "PLAN_REVIEW_RESPONSE", asked, message=f"reviewed {tag}")
 
 
 AWAY = 75
@@ -353,6 +364,7 @@ def test_the_server_names_a_session_that_its_page_did_not(host, browser, tag):
     """A page without an id is given one, and finds its session by that."""
     before = host.sockets()
     page = browser.open("/ws")
+    page.names = host.version != "0.8.5"
     hello = host.hello(tag)
     del hello["session_id"]
     page.send(hello)
