@@ -13,7 +13,7 @@ use futures_util::{SinkExt, StreamExt};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sessmux::admin::Admin;
-use sessmux::config::{self, KeySource, Route};
+use sessmux::config::{self, KeySource, PathPattern, Route, Upstream};
 use sessmux::profile::Profile;
 use sessmux::server::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -344,6 +344,21 @@ async fn the_agents_own_close_is_why_a_session_ended() {
             "detach epoch=1 cause=\"closed\" code=4321"
         ]
     );
+}
+
+#[tokio::test]
+async fn a_session_that_would_end_with_its_page_is_ended_by_an_operator_all_the_same() {
+    let mut agent = Agent::start().await;
+    let route = Route::one_to_one(PathPattern::any(), Upstream::Tcp(agent.address.to_string()));
+    let operated = Operated::start("alone", route).await;
+    let mut page = operated.proxy.page("/elsewhere").await;
+    let mut server = agent.connection().await;
+    let id = operated.only().await;
+    assert_eq!(operated.ask(&format!("DELETE /sessions/{id}"), "").await.0, 204);
+    assert_eq!(page.close_code().await, Some(1000));
+    server.close_code().await;
+    let told = operated.told(&format!("/sessions/{id}")).await;
+    assert_eq!(told["ended"][0]["end"]["why"], "ended by an operator");
 }
 
 #[tokio::test]

@@ -475,3 +475,87 @@ async fn whoever_comes_when_a_conversation_is_over_begins_another_though_its_pag
     page.leave().await;
     assert_eq!(server.close_code().await, Some(1001));
 }
+
+#[tokio::test]
+async fn a_conversation_that_is_over_while_nobody_is_there_is_told_whole_to_whoever_comes_next() {
+    let mut agent = Agent::start().await;
+    let rules = "[[rule]]\nfrom = \"server\"\nwhen = { \"/close\" = true }\nrole = \"end\"\n";
+    let (proxy, page, mut server) = session(with_rules(&agent, rules), &mut agent).await;
+    page.leave().await;
+    for said in ["the result", r#"{"close":true}"#] {
+        server.send(said).await;
+    }
+    assert_eq!(
+        server.close_code().await,
+        Some(1000),
+        "it is the last that is heard of it"
+    );
+    let mut page = proxy.page("/ws?s=1").await;
+    assert_eq!(page.text().await, "the result");
+    assert_eq!(page.text().await, r#"{"close":true}"#);
+    assert_eq!(page.close_code().await, Some(1000));
+    drop(page);
+    let _page = proxy.page("/ws?s=1").await;
+    let _another = agent.connection().await;
+}
+
+#[tokio::test]
+async fn a_question_of_a_turn_that_is_over_may_be_answered_yet() {
+    let mut agent = Agent::start().await;
+    // of two conversations in one session this is the end of the other
+    let end = "[[rule]]\nfrom = \"server\"\nwhen = { \"/type\" = \"DONE\" }\nrole = \"turn-end\"\n";
+    let (_proxy, mut page, mut server) = session(with_rules(&agent, &format!("{PROMPTS}{end}")), &mut agent).await;
+    for said in [r#"{"type":"approval_needed","id":"a"}"#, r#"{"type":"DONE"}"#] {
+        server.send(said).await;
+        assert_eq!(page.text().await, said);
+    }
+    let answer = r#"{"type":"APPROVAL_RESPONSE","request_id":"a"}"#;
+    page.send(answer).await;
+    assert_eq!(server.text().await, answer);
+}
+
+#[tokio::test]
+async fn a_question_before_the_hello_is_shown_while_it_is_open() {
+    let mut agent = Agent::start().await;
+    let hello = r#"
+        [[rule]]
+        from = "client"
+        when = { "/type" = "CONNECT" }
+        role = "hello"
+        [[rule]]
+        from = "server"
+        when = { "/type" = "CONNECTED" }
+        role = "hello-answer"
+    "#;
+    let (proxy, mut page, mut server) = session(with_rules(&agent, &format!("{PROMPTS}{hello}")), &mut agent).await;
+    let (asked, connect, connected) = (
+        r#"{"type":"approval_needed","id":"a"}"#,
+        r#"{"type":"CONNECT"}"#,
+        r#"{"type":"CONNECTED"}"#,
+    );
+    for said in [asked, "challenge"] {
+        server.send(said).await;
+        assert_eq!(page.text().await, said);
+    }
+    page.send(connect).await;
+    assert_eq!(server.text().await, connect);
+    server.send(connected).await;
+    assert_eq!(page.text().await, connected);
+    for open in [true, false] {
+        page.leave().await;
+        page = proxy.page("/ws?s=1").await;
+        page.send(connect).await;
+        server.send("live").await;
+        let mut shown = vec!["challenge", connected];
+        shown.extend(open.then_some(asked));
+        shown.push("live");
+        for expected in shown {
+            assert_eq!(page.text().await, expected);
+        }
+        if open {
+            let answer = r#"{"type":"APPROVAL_RESPONSE","request_id":"a"}"#;
+            page.send(answer).await;
+            assert_eq!(server.text().await, answer);
+        }
+    }
+}

@@ -121,7 +121,7 @@ impl Recording {
         let recorder = Recorder(Arc::clone(&shared));
         let writer = std::thread::Builder::new().name("record".into()).spawn(move || {
             if let Err(error) = write(out, &jobs, &shared) {
-                tracing::error!(cause = %error, "nothing is recorded any more");
+                tracing::error!(cause = %error, "record: nothing is recorded any more");
             }
         })?;
         Ok(Self { recorder, writer })

@@ -109,6 +109,12 @@ impl Prompts {
         closed
     }
 
+    /// None is open any more, though the server did not say so of any: what answers one yet is the first answer that the
+    /// server gets, which alone knows whether it waits.
+    pub fn given_up(&mut self) -> Vec<Prompt> {
+        std::mem::take(&mut self.open)
+    }
+
     fn close(&mut self, index: usize) -> Prompt {
         let prompt = self.open.remove(index);
         if self.answered.len() == MAX_ANSWERED {
@@ -176,6 +182,18 @@ mod tests {
         assert!(matches!(prompts.answered(Some("b")), Answer::Late));
         assert_eq!(prompts.ended(None).len(), 2);
         assert!(matches!(prompts.answered(Some("a")), Answer::Late));
+    }
+
+    #[test]
+    fn what_was_given_up_may_be_answered_yet() {
+        let mut prompts = Prompts::default();
+        asked(&mut prompts, Some("a"), 1);
+        asked(&mut prompts, Some("b"), 2);
+        assert!(first(&mut prompts, Some("a")).is_some());
+        assert_eq!(prompts.given_up().len(), 1);
+        assert!(!prompts.any_open());
+        assert!(matches!(prompts.answered(Some("a")), Answer::Late));
+        assert!(matches!(prompts.answered(Some("b")), Answer::Unknown));
     }
 
     #[test]

@@ -83,7 +83,7 @@ async fn subject(
         Err(_) => Err(refused("it gave no answer in time", StatusCode::SERVICE_UNAVAILABLE)),
         Ok(Err(cause)) => Err(refused(&cause, StatusCode::SERVICE_UNAVAILABLE)),
         Ok(Ok(answer)) => match answer.status() {
-            status if status.is_success() => match answer.headers().get(name) {
+            status if status.is_success() => match answer.headers().get(name).filter(|subject| !subject.is_empty()) {
                 Some(subject) => Ok(subject.as_bytes().to_vec()),
                 None => Err(refused("its answer lacks the auth_subject", StatusCode::FORBIDDEN)),
             },

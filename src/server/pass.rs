@@ -87,7 +87,7 @@ impl Pass {
                 answer.map(Either::Left)
             }
             Err(Failure { status, cause }) => {
-                warn!(%method, ?upstream, %cause, status = status.as_u16(), "plain HTTP request failed");
+                warn!(%method, %upstream, %cause, status = status.as_u16(), "plain HTTP request failed");
                 let late = status == StatusCode::GATEWAY_TIMEOUT;
                 line(status, if late { "upstream timeout\n" } else { "bad gateway\n" })
             }

@@ -1,7 +1,7 @@
 //! The hello: said upstream once, and recorded for the pages that come later.
 
 use super::Session;
-use crate::core::log::Mark;
+use crate::core::log::{Log, Mark};
 
 /// Where a session stands with its hello.
 #[derive(Debug, Clone)]
@@ -104,7 +104,18 @@ impl Session {
             .challenged
             .get_or_insert(before.offset);
         if oldest.offset < challenged {
-            self.log.copy(oldest.offset, challenged, &mut record.challenge);
+            // prompts are shown while they are open
+            let prompts = self.kept.iter().flat_map(|kept| kept.prompts.open());
+            let prompts = prompts
+                .map(|prompt| prompt.mark)
+                .filter(|mark| mark.offset >= oldest.offset);
+            copy_without(
+                &self.log,
+                oldest.offset,
+                challenged,
+                prompts.collect(),
+                &mut record.challenge,
+            );
         }
         self.log.pin(record.challenge.len());
         record.behind = before;
@@ -149,14 +160,8 @@ impl Session {
                     .answers()
                     .chain(kept.prompts.open().map(|prompt| prompt.mark))
             });
-            let mut own: Vec<Mark> = own.collect();
-            own.sort_unstable_by_key(|mark| mark.offset);
-            let mut at = from;
-            for mark in own.into_iter().filter(|mark| mark.offset >= from) {
-                self.log.copy(at, mark.offset, &mut record.answer);
-                at = self.log.next_message(mark).offset;
-            }
-            self.log.copy(at, self.log.boundary().offset, &mut record.answer);
+            let own = own.filter(|mark| mark.offset >= from).collect();
+            copy_without(&self.log, from, self.log.boundary().offset, own, &mut record.answer);
             record.answer_at = record.answer.len();
             self.log
                 .copy(self.log.boundary().offset, self.log.tail(), &mut record.answer);
@@ -166,4 +171,15 @@ impl Session {
             self.hello = Hello::Stands(Some(record));
         }
     }
+}
+
+/// Copies what is from one boundary to another, but for the messages at these marks, which are between.
+fn copy_without(log: &Log, from: u64, to: u64, mut marks: Vec<Mark>, out: &mut Vec<u8>) {
+    marks.sort_unstable_by_key(|mark| mark.offset);
+    let mut at = from;
+    for mark in marks.into_iter().filter(|mark| mark.offset < to) {
+        log.copy(at, mark.offset, out);
+        at = log.next_message(mark).offset;
+    }
+    log.copy(at, to, out);
 }

@@ -110,6 +110,12 @@ impl Session {
         self.closed(now, closed.unwrap_or_default());
     }
 
+    /// Nothing is asked any more, for the turn is over.
+    pub(super) fn prompts_given_up(&mut self, now: Instant) {
+        let closed = self.kept.as_mut().map(|kept| kept.prompts.given_up());
+        self.closed(now, closed.unwrap_or_default());
+    }
+
     fn closed(&mut self, now: Instant, closed: Vec<Prompt>) {
         for prompt in closed {
             self.log.unpin(prompt.wire.len());

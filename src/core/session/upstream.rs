@@ -278,7 +278,7 @@ impl Session {
 
     /// The turn is over, and nobody is waited for any more.
     pub fn turn_ended(&mut self, now: Instant) {
-        self.prompts_ended(now, None);
+        self.prompts_given_up(now);
         self.set_running(now, false);
     }
 

@@ -130,7 +130,9 @@ impl Sessions {
         limits: &Limits,
         metrics: Arc<Metrics>,
     ) -> Self {
-        metrics.buffered_limit.set(limits.max_buffered as i64);
+        metrics
+            .buffered_limit
+            .set(i64::try_from(limits.max_buffered).unwrap_or(i64::MAX));
         Self {
             inner: Arc::new(Inner {
                 slots: DashMap::new(),
@@ -214,7 +216,10 @@ impl Sessions {
         let inner = &self.inner;
         inner.admission.bound(limits);
         inner.budget.bound(limits.max_buffered);
-        inner.metrics.buffered_limit.set(limits.max_buffered as i64);
+        inner
+            .metrics
+            .buffered_limit
+            .set(i64::try_from(limits.max_buffered).unwrap_or(i64::MAX));
         *inner.roots.write().unwrap_or_else(PoisonError::into_inner) = roots;
         if inner.budget.is_exhausted() {
             // sessions notice as messages come, and those that hold most may be silent

@@ -107,6 +107,8 @@ struct Told {
     judged: Option<usize>,
     /// The rules of what was said upstream once, and is not said again.
     said_once: Vec<usize>,
+    /// Upstream said that the conversation is over while no page was there.
+    over: bool,
     /// Signed hellos that were used.
     proofs: Proofs,
     /// The open prompts that were counted.
@@ -200,6 +202,7 @@ impl SessionTask {
                 }
                 Mail::End(done) => self.end_by_operator(now, done),
                 Mail::Shutdown => {
+                    self.note_end("shutdown");
                     self.close_page(
                         now,
                         Some(&Close::new(close::RESTART, "sessmux restarts; try again")),
@@ -241,6 +244,9 @@ impl SessionTask {
         if !self.over {
             self.over = true;
             self.note_end(why);
+            // some end with their page, which may be closed for the reason that was noted
+            let noted = self.why.as_deref().filter(|_| self.core.end().is_none());
+            let why = noted.map_or(why, |(_, noted)| noted);
             tracing::info!(
                 session = %self.membership.id, why, positions = self.core.log().boundary().position,
                 evicted = self.core.counts().evicted, stale = self.core.counts().stale, "end"

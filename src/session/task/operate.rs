@@ -56,8 +56,9 @@ impl SessionTask {
     /// Ends it for both sides; `done` is dropped with the mailbox, when nobody finds the session any more.
     pub(super) fn end_by_operator(&mut self, now: Instant, done: oneshot::Sender<()>) {
         let close = Close::new(close::NORMAL, "ended by an operator");
+        self.note_end(&close.reason);
         self.close_page(now, Some(&close), Parting::Cut);
-        self.end(Some(&Close::new(close::GOING_AWAY, "")), "ended by an operator");
+        self.end(Some(&Close::new(close::GOING_AWAY, "")), &close.reason);
         // it comes back only where the mailbox is closed already
         let _ = self.membership.mailbox.post(Mail::End(done));
     }

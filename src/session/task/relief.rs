@@ -50,11 +50,10 @@ impl SessionTask {
                 }
                 if self.held() > bytes {
                     let close = Close::new(close::GAP, "memory is short");
+                    let why = "max_buffered: it held too much";
+                    self.note_end(why);
                     self.cut_off(now, &close, "its session holds too much");
-                    self.end(
-                        Some(&Close::new(close::GOING_AWAY, "")),
-                        "max_buffered: it held too much",
-                    );
+                    self.end(Some(&Close::new(close::GOING_AWAY, "")), why);
                 }
             }
             Relief::Over => self.core.unbound_log(),
@@ -75,6 +74,6 @@ impl SessionTask {
 
     fn bound(&mut self, bytes: usize, now: Instant) {
         let received = self.core.bound_log(bytes);
-        self.logged(received, now);
+        self.logged(received, true, now);
     }
 }

@@ -93,7 +93,11 @@ impl SessionTask {
             Role::Ignore => return false,
             Role::TurnStart => self.core.turn_started(now),
             Role::TurnEnd => self.turn_ended(now),
-            Role::End => self.conversation_over(now),
+            Role::End if self.core.is_attached() || self.core.epoch() == 0 => self.conversation_over(now),
+            Role::End => {
+                self.turn_ended(now);
+                self.told.get_or_insert_default().over = true;
+            }
             Role::Latest => self
                 .core
                 .latest(&format!("{}:{}", rule.number, rule.key_of(&text).unwrap_or_default())),

@@ -125,7 +125,7 @@ impl SessionTask {
         self.take_frames(bytes, now);
         // once for all of them: a read is small beside the bounds
         let received = self.core.fit_log();
-        self.logged(received, now);
+        self.logged(received, false, now);
     }
 
     fn take_frames(&mut self, mut bytes: &[u8], now: Instant) {
@@ -160,6 +160,15 @@ impl SessionTask {
                             continue;
                         }
                         self.core.received(piece.ends_message);
+                        if looks && self.told.as_ref().is_some_and(|told| told.over) {
+                            // no page is there whose leaving would end it: the next one gets the rest, and the end
+                            let close = Close::new(close::NORMAL, "");
+                            self.upstream_ended(
+                                now,
+                                UpstreamEnd::Close(close),
+                                "it said that the conversation is over",
+                            );
+                        }
                     }
                 }
                 // one that does not read what waits for it gets no pongs on top of that
@@ -178,14 +187,20 @@ impl SessionTask {
         }
     }
 
-    pub(super) fn logged(&mut self, received: Received, now: Instant) {
+    /// What came of it that the log was brought within its bounds; `short` where those of all sessions' memory are narrower.
+    pub(super) fn logged(&mut self, received: Received, short: bool, now: Instant) {
         match received {
             Received::Logged(0) => {}
             Received::Logged(evicted) => {
                 self.note(now, What::Overflow { evicted });
                 let total = self.core.counts().evicted;
                 // the first loss is worth a line; the rest is in the counters and in every attach line
-                if total == evicted {
+                if total == evicted && short {
+                    tracing::warn!(
+                        session = %self.membership.id, max_buffered = self.membership.share.budget().limit(),
+                        "memory is short: the oldest messages can no longer be replayed"
+                    );
+                } else if total == evicted {
                     let dropping = metrics::Overflow::DropOldest;
                     self.membership.metrics().overflows.of(dropping).inc();
                     tracing::warn!(
