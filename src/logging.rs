@@ -1,9 +1,10 @@
 //! What is logged, and in which form: lines on standard error.
 
+mod aside;
 mod lines;
 
 use std::fmt;
-use std::io::{Stderr, stderr};
+use std::io::stderr;
 use std::panic;
 use std::time::SystemTime;
 
@@ -14,9 +15,10 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::cli::Logs;
+use aside::Aside;
 
 /// The lines of this process.
-pub(crate) type Lines = lines::Lines<Stderr>;
+pub(crate) type Lines = lines::Lines<Aside>;
 
 /// Sends all that is logged from here on to standard error.
 ///
@@ -48,7 +50,7 @@ pub(crate) fn to_stderr(logs: &Logs) -> Result<Lines, ConfigError> {
     if form != "text" && form != "json" {
         return Err(bad("log_format", &form, "is neither text nor json".into()));
     }
-    let lines = Lines::new(stderr());
+    let lines = Lines::new(Aside::new(stderr()));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
@@ -64,7 +66,7 @@ pub(crate) fn to_stderr(logs: &Logs) -> Result<Lines, ConfigError> {
     // what is said of a panic stands behind what was before it
     let (before, tell) = (lines.clone(), panic::take_hook());
     panic::set_hook(Box::new(move |fault| {
-        before.write_out();
+        before.flush();
         tell(fault);
     }));
     Ok(lines)

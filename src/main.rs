@@ -75,9 +75,9 @@ fn main() -> ExitCode {
             ..
         }) => test_profile(&profile, &capture, at),
         Some(Command::Profiles { name, .. }) => profiles(name.as_deref()),
-        Some(Command::Demo { listen, agent_only }) => serve(&lines, async move {
+        Some(Command::Demo { listen, agent_only }) => serve(&lines.clone(), async move {
             let running = async move {
-                let shutdown = shutdown::on_signal()?.drain;
+                let shutdown = shutdown::on_signal(move || lines.flush())?.drain;
                 match agent_only {
                     true => demo::run_agent(listen, shutdown).await,
                     false => demo::run(listen, shutdown).await,
@@ -107,7 +107,11 @@ fn main() -> ExitCode {
             Ok(config) => match Tls::load(&config).and_then(|tls| Ok((tls, record(&config)?))) {
                 Ok((tls, recording)) => {
                     let settings = cli.settings;
-                    serve(&lines, run(config, tls, recording, move || settings.load()))
+                    let last = lines.clone();
+                    serve(
+                        &lines,
+                        run(config, tls, recording, move || settings.load(), move || last.flush()),
+                    )
                 }
                 Err(error) => refuse(&error),
             },
@@ -255,12 +259,13 @@ impl Unavailable {
     }
 }
 
-/// Runs the proxy until a signal; `load` reads its configuration anew.
+/// Runs the proxy until a signal; `load` reads its configuration anew, and `last` is done where a signal ends the process.
 async fn run(
     config: Config,
     tls: Tls,
     recording: Option<Recording>,
     load: impl Fn() -> Result<Config, ConfigErrors> + Send + Sync + 'static,
+    last: impl FnOnce() + Send + 'static,
 ) -> Result<(), Unavailable> {
     let (listen, upstream, warnings) = (config.listen, config.upstream.to_string(), config.warnings());
     let limits = config.limits.clone();
@@ -269,7 +274,7 @@ async fn run(
     let no_listener = |error| Unavailable::new("listen", &listen, error);
     let recorder = recording.as_ref().map(Recording::recorder);
     let server = Server::bind_with(config, tls, recorder).await.map_err(no_listener)?;
-    let asked = shutdown::on_signal().map_err(no_listener)?;
+    let asked = shutdown::on_signal(last).map_err(no_listener)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(no_listener)?;
     let reload = Arc::new(Reload::new(&server, load));
     let admin = match Admin::bind(&admin, &server, asked.drain.clone()).await {
@@ -357,6 +362,7 @@ fn serve(lines: &Lines, serving: impl Future<Output = Result<(), Unavailable>> +
     lines.write_at_once();
     // a file that is still being read, on a disk that does not answer, keeps nobody
     runtime.shutdown_background();
+    lines.flush();
     match served.unwrap_or_else(|error| resume_unwind(error.into_panic())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Unavailable { field, value, reason }) => {

@@ -22,12 +22,13 @@ impl From<CancellationToken> for Shutdown {
     }
 }
 
-/// What signals ask for: SIGTERM to drain and then to stop, SIGINT to stop at once; one more ends the process where it is.
+/// What signals ask for: SIGTERM to drain and then to stop, SIGINT to stop at once; one more ends the process where it is,
+/// once `last` has returned.
 ///
 /// # Errors
 ///
 /// The system gives no signal handler.
-pub fn on_signal() -> io::Result<Shutdown> {
+pub fn on_signal(last: impl FnOnce() + Send + 'static) -> io::Result<Shutdown> {
     let asked = Shutdown::default();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let Shutdown { drain, stop } = asked.clone();
@@ -40,6 +41,7 @@ pub fn on_signal() -> io::Result<Shutdown> {
             };
             if stop.is_cancelled() {
                 tracing::warn!("ended where it is, by another signal");
+                last();
                 // as shells count
                 std::process::exit(128 + signal.as_raw_value());
             }

@@ -1,12 +1,13 @@
-//! Where there is one processor for it, sessmux is one thread, and does what it does with more.
+//! Where there is one processor for it, sessmux is one thread, beside that which writes the log, and does what it does with
+//! more.
 #![cfg(target_os = "linux")]
 
 mod common;
 
-use std::io::{BufRead, BufReader};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::thread::JoinHandle;
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use common::raw::{Raw, RawAgent};
 use common::soon;
@@ -24,9 +25,11 @@ impl Drop for Running {
     }
 }
 
-/// Starts it on the first processor that there is, and waits until it says where it listens; what it logs behind that is
-/// told once it has ended.
-fn start(upstream: SocketAddr) -> (Running, SocketAddr, JoinHandle<Vec<String>>) {
+type Log = Lines<BufReader<ChildStderr>>;
+
+/// Starts it on the first processor that there is, and waits until it says where it listens; the log behind that is read by
+/// whoever reads it.
+fn start(upstream: SocketAddr) -> (Running, SocketAddr, Log) {
     // a child has its thread's, and this thread is the call's own
     let all = sched_getaffinity(None).unwrap();
     let mut one = CpuSet::new();
@@ -54,17 +57,26 @@ fn start(upstream: SocketAddr) -> (Running, SocketAddr, JoinHandle<Vec<String>>)
             .parse()
             .ok()
     });
-    let log = std::thread::spawn(move || lines.map(Result::unwrap).collect());
-    (running, address.unwrap(), log)
+    (running, address.unwrap(), lines)
+}
+
+async fn started(upstream: SocketAddr) -> (Running, SocketAddr, Log) {
+    // a thread of its own, for its processors are the child's
+    let started = std::thread::spawn(move || start(upstream));
+    let joined = tokio::task::spawn_blocking(|| started.join().unwrap());
+    soon("the start", joined).await.unwrap()
+}
+
+async fn ended(mut running: Running) -> bool {
+    let ended = tokio::task::spawn_blocking(move || running.0.wait());
+    soon("the end", ended).await.unwrap().unwrap().success()
 }
 
 #[tokio::test]
 async fn one_thread_relays_replays_and_stops() {
     let agent = RawAgent::start().await;
-    let upstream = agent.address;
-    let started = std::thread::spawn(move || start(upstream));
-    let joined = tokio::task::spawn_blocking(|| started.join().unwrap());
-    let (mut running, address, log) = soon("the start", joined).await.unwrap();
+    let (running, address, lines) = started(agent.address).await;
+    let log = std::thread::spawn(move || lines.map(Result::unwrap).collect::<Vec<_>>());
 
     let mut page = Raw::ask(address, "/ws?session=a", "").await;
     let mut server = agent.accept().await;
@@ -81,12 +93,15 @@ async fn one_thread_relays_replays_and_stops() {
 
     let id = running.0.id();
     let threads = std::fs::read_dir(format!("/proc/{id}/task")).unwrap();
-    assert_eq!(threads.count(), 1);
+    let names = threads.map(|it| std::fs::read_to_string(it.unwrap().path().join("comm")).unwrap());
+    assert_eq!(
+        names.collect::<BTreeSet<_>>(),
+        ["log\n", "sessmux\n"].map(String::from).into()
+    );
     kill_process(Pid::from_child(&running.0), Signal::TERM).unwrap();
     assert_eq!(page.closed().await.0, 1012);
     assert_eq!(server.closed().await.0, 1001);
-    let ended = tokio::task::spawn_blocking(move || running.0.wait());
-    assert!(soon("the end", ended).await.unwrap().unwrap().success());
+    assert!(ended(running).await);
 
     // lines that waited for others when it ended are there as well
     let log = soon("the log", tokio::task::spawn_blocking(|| log.join())).await;
@@ -99,5 +114,37 @@ async fn one_thread_relays_replays_and_stops() {
         told,
         ["new session", "attach", "detach", "attach", "detach", "end"],
         "{log:#?}"
+    );
+}
+
+/// As a terminal that is held, a pager, a log driver that is stuck.
+#[tokio::test]
+async fn a_reader_of_the_log_that_stands_still_holds_up_nobody() {
+    let agent = RawAgent::start().await;
+    let (running, address, unread) = started(agent.address).await;
+    // more lines than a pipe holds
+    let mut pages = Vec::new();
+    for number in 0..600 {
+        let mut page = Raw::ask(address, &format!("/ws?session={number}"), "").await;
+        let mut server = agent.accept().await;
+        server.switch("").await;
+        page.switched().await;
+        pages.push((page, server));
+    }
+    for (page, server) in [pages.remove(0), pages.remove(598)].iter_mut() {
+        page.send("ask").await;
+        assert_eq!(server.text().await, "ask");
+        server.send("answer").await;
+        assert_eq!(page.text().await, "answer");
+    }
+    kill_process(Pid::from_child(&running.0), Signal::TERM).unwrap();
+    assert!(ended(running).await);
+    let told = unread
+        .map(Result::unwrap)
+        .filter(|line| line.contains(" attach "))
+        .count();
+    assert!(
+        (100..600).contains(&told),
+        "{told}: the pipe was full, and nobody read it before the end"
     );
 }

@@ -84,6 +84,14 @@ impl<W: Write> Lines<W> {
         waiting.write_out();
     }
 
+    /// Waits until all that was written has left, or is not taken.
+    pub(crate) fn flush(&self) {
+        let mut waiting = self.waiting();
+        waiting.write_out();
+        // as in writing
+        let _ = waiting.out.flush();
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting<W>> {
         // lines are whole whenever it is held
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
