@@ -8,12 +8,14 @@ use lru::LruCache;
 
 use super::key::{Key, Owner, SessionId};
 use super::mailbox::Mailbox;
-use super::query::differs_in_one_parameter;
+use super::query::changes_in_one_parameter;
 
 /// Places remembered; whoever is forgotten misses a hint.
 const PLACES: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 /// Sessions remembered for each.
 const EACH: usize = 4;
+/// Paths and queries that together are longer than this, in bytes, are not remembered: all places hold 20 MB at most.
+const LONG: usize = 1024;
 
 /// Where a session was opened: route, owner, path.
 type Place = (Arc<str>, Owner, String);
@@ -34,7 +36,7 @@ impl Lookalikes {
         Self(Mutex::new(LruCache::new(PLACES)))
     }
 
-    /// Notes a new session; returns a detached one that differs from it in one query parameter only, and which.
+    /// Notes a new session; returns a detached one that has another value in one query parameter only, and in which.
     pub(super) fn note(
         &self,
         key: &Key,
@@ -46,6 +48,9 @@ impl Lookalikes {
             // nothing tells one bearer from the next
             return None;
         }
+        if path.len() + query.len() > LONG {
+            return None;
+        }
         let place = (Arc::clone(&key.route), key.owner.clone(), path.to_owned());
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = places.get_or_insert_mut(place, Vec::new);
@@ -55,7 +60,7 @@ impl Lookalikes {
             Some((
                 seen.id,
                 detached
-                    .then(|| differs_in_one_parameter(&seen.query, query))
+                    .then(|| changes_in_one_parameter(&seen.query, query))
                     .flatten()?,
             ))
         });
