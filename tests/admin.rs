@@ -146,10 +146,15 @@ async fn the_health_port_tells_and_does_nothing() {
         let answer = ask(TcpStream::connect(address).await.unwrap(), request, host).await;
         answer[9..12].to_owned()
     };
+    let log = Log::capture();
     for path in ["/live", "/ready", "/metrics"] {
         assert_eq!(status(&format!("GET {path}"), "127.0.0.1").await, "200", "{path}");
         assert_eq!(status(&format!("GET {path}"), "evil.example").await, "421", "{path}");
     }
+    // whoever asks often fills no log
+    log.says(&["health: host", "evil.example"]).await;
+    let told = ask(TcpStream::connect(address).await.unwrap(), "GET /metrics", "127.0.0.1").await;
+    assert!(told.contains("\nsessmux_refused_total{rule=\"host\"} 3\n"), "{told}");
     for request in [
         "GET /sessions",
         "GET /sessions/0a1b2c3d",
@@ -159,6 +164,12 @@ async fn the_health_port_tells_and_does_nothing() {
     ] {
         assert_eq!(status(request, "127.0.0.1").await, "404", "{request}");
     }
+    // as probes of HTTP/1.0 ask
+    let mut probe = TcpStream::connect(address).await.unwrap();
+    probe.write_all(b"GET /ready HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    soon("the answer", probe.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
     assert!(!drain.is_cancelled());
     drain.cancel();
     assert_eq!(status("GET /ready", "127.0.0.1").await, "503");

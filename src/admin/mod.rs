@@ -20,18 +20,18 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,6 +41,7 @@ use crate::server::Server;
 use crate::server::gate::Gate;
 use crate::server::reload::Reload;
 use crate::session::registry::Sessions;
+use crate::session::seldom::Seldom;
 use listener::Listener;
 
 /// How long a client may take for a request.
@@ -48,8 +49,6 @@ const HEAD_TIME: Duration = Duration::from_secs(5);
 /// Connections at a time: probes, a scraper and operators are a handful, and the traffic's file descriptors are not for
 /// whoever opens more.
 const MOST: usize = 64;
-/// Of connections that are closed for others so much time has one line, which counts those before it.
-const LINE: Duration = Duration::from_secs(1);
 /// How long accepting rests after an error, which is mostly a lack of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -72,6 +71,8 @@ struct Shared {
     gate: Option<Gate>,
     /// Nothing but health and metrics.
     health_only: bool,
+    /// Requests for a host that is not served.
+    refused: Mutex<Seldom>,
 }
 
 impl Admin {
@@ -112,6 +113,7 @@ impl Admin {
                 reload: None,
                 gate,
                 health_only,
+                refused: Mutex::default(),
             },
         }
     }
@@ -138,7 +140,7 @@ impl Admin {
     /// Serves until `stop`, which follows the end of the traffic.
     pub async fn run(self, stop: CancellationToken) {
         let (tracker, shared) = (TaskTracker::new(), Arc::new(self.shared));
-        let mut open = Open::default();
+        let (mut open, mut failed) = (Open::default(), Seldom::default());
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -147,7 +149,9 @@ impl Admin {
             let socket = match accepted {
                 Ok(socket) => socket,
                 Err(error) => {
-                    tracing::warn!(cause = %error, "cannot accept on the admin listener");
+                    if let Some(unlogged) = failed.happened(Instant::now()) {
+                        tracing::warn!(cause = %error, unlogged, "cannot accept on the admin or health listener");
+                    }
                     sleep(ACCEPT_REST).await;
                     continue;
                 }
@@ -178,9 +182,7 @@ impl Admin {
 #[derive(Debug, Default)]
 struct Open {
     connections: VecDeque<AbortHandle>,
-    /// When the last line was, and how many were closed since.
-    said: Option<Instant>,
-    unlogged: u64,
+    closed: Seldom,
 }
 
 impl Open {
@@ -195,17 +197,13 @@ impl Open {
             oldest.abort();
         }
         metrics.refused(Rule::AdminConnections);
-        if self.said.is_some_and(|said| said.elapsed() < LINE) {
-            self.unlogged += 1;
-            return;
+        if let Some(unlogged) = self.closed.happened(Instant::now()) {
+            tracing::warn!(
+                most = MOST,
+                unlogged,
+                "too many connections to the admin or health listener: closed the oldest"
+            );
         }
-        self.said = Some(Instant::now());
-        let unlogged = std::mem::take(&mut self.unlogged);
-        tracing::warn!(
-            most = MOST,
-            unlogged,
-            "too many connections to the admin or health listener: closed the oldest"
-        );
     }
 }
 
@@ -236,10 +234,17 @@ impl Shared {
     }
 
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        if let Some(gate) = &self.gate
+        // a probe of HTTP/1.0 need not name a host (RFC 9112 section 3.2), and no browser speaks that
+        let nameless = request.version() == Version::HTTP_10 && !request.headers().contains_key(header::HOST);
+        if let Some(gate) = self.gate.as_ref().filter(|_| !(self.health_only && nameless))
             && let Err(refusal) = gate.check_host(request.uri(), request.headers())
         {
-            tracing::warn!("admin: {}", refusal.log);
+            self.metrics.refused(Rule::Host);
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(unlogged) = refused.happened(Instant::now()) {
+                let listener = if self.health_only { "health" } else { "admin" };
+                tracing::warn!(unlogged, "{listener}: {}", refusal.log);
+            }
             return line(refusal.status, refusal.body);
         }
         // a page says where it comes from, and no page is an operator

@@ -25,6 +25,7 @@ use crate::config::{Config, Limits};
 use crate::metrics::{Metrics, Rule};
 use crate::session::quota::Place;
 use crate::session::registry::Sessions;
+use crate::session::seldom::Seldom;
 use crate::shutdown::Shutdown;
 use crate::systemd;
 use crate::transport::tls::Tls;
@@ -156,7 +157,7 @@ impl Server {
 
     /// Accepts without end.
     async fn accept(&self, ending: &CancellationToken) -> Infallible {
-        let mut accepted = 0_usize;
+        let (mut accepted, mut failed) = (0_usize, Seldom::default());
         loop {
             match self.listener.accept().await {
                 Ok((stream, address)) => {
@@ -168,7 +169,10 @@ impl Server {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(cause = %error, "cannot accept");
+                    if let Some(unlogged) = failed.happened(Instant::now().into_std()) {
+                        let max_connections = self.shared.live().config.limits.max_connections;
+                        tracing::warn!(cause = %error, max_connections, unlogged, "cannot accept");
+                    }
                     sleep(ACCEPT_REST).await;
                 }
             }

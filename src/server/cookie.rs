@@ -59,6 +59,16 @@ impl fmt::Debug for BrowserId {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CookieName(String);
 
+/// Two values of one cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Planted;
+
+impl fmt::Display for CookieName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl CookieName {
     /// The name that holds for a request to `host`: `__Host-sessmux` where pages come by HTTPS,
     /// else `sessmux-` with the port that the browser sees, or the listener's where `host` names none.
@@ -72,12 +82,13 @@ impl CookieName {
         Self(format!("{PLAIN_PREFIX}{port}"))
     }
 
-    /// The browser that a request comes from: the well-formed value under this name; none where there are two.
+    /// The browser that a request comes from: the well-formed value under this name, if there is one.
     ///
-    /// One of two was planted, by a sibling host or port, to have the browser share a session with whoever knows that
-    /// value; which of them is not to be told, so the browser is one that is not known.
-    #[must_use]
-    pub fn read(&self, headers: &HeaderMap) -> Option<BrowserId> {
+    /// # Errors
+    ///
+    /// There are two. One of them was planted, by a sibling host or port, to have the browser share a session with whoever
+    /// knows that value; which of them is not to be told, so the browser is one that is not known.
+    pub fn read(&self, headers: &HeaderMap) -> Result<Option<BrowserId>, Planted> {
         let fields = headers.get_all(header::COOKIE).into_iter();
         let mut values = fields
             .flat_map(|field| field.as_bytes().split(|&byte| byte == b';'))
@@ -86,15 +97,11 @@ impl CookieName {
                 let value = pair.strip_prefix(self.0.as_bytes())?.strip_prefix(b"=")?;
                 BrowserId::parse(value)
             });
-        let first = values.next()?;
-        if values.any(|other| other != first) {
-            tracing::warn!(
-                cookie = self.0,
-                "two values of the cookie: another host or port plants one; the browser is not known"
-            );
-            return None;
+        let first = values.next();
+        if values.any(|other| Some(&other) != first.as_ref()) {
+            return Err(Planted);
         }
-        Some(first)
+        Ok(first)
     }
 
     /// The `Set-Cookie` value that gives a browser its id.

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Notify;
@@ -26,6 +26,7 @@ use crate::capture::Recorder;
 use crate::config::Config;
 use crate::metrics::{Metrics, Rule};
 use crate::session::registry::Sessions;
+use crate::session::seldom::Seldom;
 use crate::transport::tls::{Identity, Tls};
 
 /// What all connections share.
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     pub(super) tracker: TaskTracker,
     /// Tells the drain, if one is under way, of what holds now.
     pub(super) reloaded: Notify,
+    /// Requests with a cookie that somebody planted.
+    pub(super) planted: Mutex<Seldom>,
 }
 
 /// The client's end of a connection.
@@ -84,6 +87,7 @@ impl Shared {
             identity: tls.identity.map(Arc::new),
             tracker,
             reloaded: Notify::new(),
+            planted: Mutex::default(),
             live: RwLock::new(Arc::new(Live::new(config, tls.roots, address))),
         }
     }
@@ -200,7 +204,7 @@ impl Shared {
         let (mut head, body) = request.into_parts();
         let page = is_page_request(&head.headers);
         let name = self.cookie_name(peer, &head);
-        let known = name.read(&head.headers);
+        let known = self.browser_id(peer, &name, &head.headers);
         cookie::strip(&mut head.headers);
         let id = known.or_else(|| page.then(BrowserId::mint));
         let browser = id.map(|id| self.browsers.of(id));
@@ -227,6 +231,20 @@ impl Shared {
     /// The name of the minted cookie in this request.
     pub(super) fn cookie_name(&self, peer: &Peer, head: &request::Parts) -> CookieName {
         CookieName::of(peer.https, authority(&head.uri, &head.headers), self.address.port())
+    }
+
+    /// The browser that a request comes from, if its cookie says one.
+    pub(super) fn browser_id(&self, peer: &Peer, name: &CookieName, headers: &HeaderMap) -> Option<BrowserId> {
+        name.read(headers).unwrap_or_else(|cookie::Planted| {
+            let mut planted = self.planted.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(unlogged) = planted.happened(Instant::now()) {
+                tracing::warn!(
+                    client = %peer, cookie = %name, unlogged,
+                    "two values of the cookie: another host or port plants one; the browser is not known"
+                );
+            }
+            None
+        })
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn answer(
     let (route, captures) = live.route(head.uri.path());
 
     let name = shared.cookie_name(&peer, &head);
-    let known = name.read(&head.headers);
+    let known = shared.browser_id(&peer, &name, &head.headers);
     cookie::strip(&mut head.headers);
     // a foreign origin's page cannot use the cookie: it would be anybody's page in the owner's browser
     let known = known.filter(|_| class != OriginClass::Allowed);
