@@ -136,7 +136,9 @@ impl Compiler<'_> {
             );
             self.error(rule.role.span().start, reason);
         }
-        let conditional = rule.when.is_some() || rule.present.is_some() || rule.text.is_some() || rule.frame.is_some();
+        let text = rule.text.as_ref().is_some_and(|text| !text.get_ref().is_empty());
+        let present = rule.present.as_ref().is_some_and(|all| !all.is_empty());
+        let conditional = rule.when.is_some() || present || text || rule.frame.is_some();
         if !conditional
             && (rule.kind.is_none() || (from == Some(Side::Client) && role.is_some_and(|(role, _)| role.absorbs())))
         {

@@ -62,7 +62,10 @@ fn conditions_and_answers_that_cannot_hold_are_refused() {
         assert_eq!(errors.len(), 1, "{errors:?}");
         errors[0].clone()
     };
-    assert!(one("role = \"turn-start\"").contains("would match every message"));
+    for nothing in ["", "present = []", "text = \"\""] {
+        let rule = format!("role = \"turn-start\"\n{nothing}");
+        assert!(one(&rule).contains("would match every message"), "{nothing}");
+    }
     // one that would keep every message of the page
     assert!(one("role = \"ignore\"\nkind = \"text\"").contains("would match every message"));
     assert!(one("role = \"ignore\"\ntext = \"a(\"").starts_with("4: rule[0].text = \"a(\": error: unclosed group"));
