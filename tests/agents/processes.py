@@ -1,8 +1,10 @@
 """Servers as child processes, and waiting for what they do."""
 
+import contextlib
 import http.client
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -89,9 +91,11 @@ def binary() -> Path:
 
 
 def free_port() -> int:
-    """A port that is free now, for servers that cannot choose one."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """A port that is free now, for servers that cannot choose one: below those that the system hands out (Linux,
+    ip_local_port_range), or somebody else may have it by the time that it is used."""
+    while True:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", random.randrange(20_000, 32_000))) as listener:
+            return listener.getsockname()[1]
 
 
 def get(port: int, path: str, method: str = "GET", body=None) -> dict:

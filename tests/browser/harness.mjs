@@ -78,13 +78,20 @@ export const demo = () => serve(SESSMUX, ['demo', '--listen', '127.0.0.1:0']);
 export const sessmux = (upstream, profile, flags = ['--profile', profile]) =>
   serve(SESSMUX, ['--upstream', upstream, '--listen', '127.0.0.1:0', ...flags]);
 
-/** A port that is free now, for servers that cannot choose one. */
+/**
+ * A port that is free now, for servers that cannot choose one: below those that the system hands out (Linux,
+ * ip_local_port_range), or somebody else may have it by the time that it is used.
+ */
 export async function freePort() {
-  const server = net.createServer();
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const [server, port] = [net.createServer(), 20_000 + Math.floor(Math.random() * 12_000)];
+    const free = await new Promise((resolve) => {
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 export const launch = () => playwright.chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
