@@ -129,11 +129,8 @@ async fn whoever_else_names_the_session_is_refused_and_shown_nothing() {
     let other_terms = json!({"extensions": {"x": 1}, "timestamp": now() - 3, "to": "agent"});
     let for_another = json!({"timestamp": now() - 4, "to": "other agent"});
     let named_twice = hello(&theirs(), "mine", 0).replace("{\"type\"", "{\"session_id\":\"s\",\"type\"");
-    let half_named = hello(&theirs(), "mine", 1).replace("\"mine\"", r#""s\ud83d""#);
-    let half_a_name = hello(&theirs(), "mine", 5).replace("{\"type\"", r#"{"\ud83d":1,"type""#);
     for first in [
         hello(&theirs(), "s", 0),
-        half_a_name,
         forged,
         stale,
         signed(&mine(), "s", &other_terms),
@@ -149,15 +146,7 @@ async fn whoever_else_names_the_session_is_refused_and_shown_nothing() {
         assert_eq!(stranger.close_code().await, Some(4003), "{first}");
         undisturbed(&mut page, &mut server).await;
     }
-    // a name that some read otherwise, or not at all
-    let mut stranger = says(&proxy, half_named).await;
-    assert_eq!(stranger.close_code().await, Some(1008));
     assert_eq!(agent.count(), 1, "and nothing is dialled");
-
-    // its own page may have cut what it tells of itself amid a character
-    let cut = hello(&mine(), "s", 6).replace("{\"type\"", r#"{"history":["half \ud83d"],"type""#);
-    page = says(&proxy, cut).await;
-    assert_eq!(page.text().await, r#"{"type":"CONNECTED","session_id":"s"}"#);
 }
 
 #[tokio::test]
@@ -211,7 +200,7 @@ async fn nothing_is_forwarded_that_the_server_may_read_otherwise() {
     for (number, ambiguous) in [
         named.replacen('{', r#"{"type":"INPUT","#, 1),
         named.replacen('{', r#"{"x":NaN,"#, 1),
-        named.replacen('{', r#"{"\ud800":1,"#, 1),
+        named.replacen('{', r#"{"x":"\ud800","#, 1),
         format!("[{named}"),
         // far behind the beginning
         format!(

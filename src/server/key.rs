@@ -123,11 +123,7 @@ fn is_ambiguous(source: &KeySource, request: &KeyRequest<'_>) -> bool {
             let mut values = cookies(request.headers, name);
             values.next().is_some_and(|value| value.starts_with(b"\"")) || values.next().is_some()
         }
-        // a text in which half a character stands is none to some
-        KeySource::First(pointer) => request.first.is_some_and(|first| {
-            let unread = pointer::find(first, pointer).is_none() && pointer::span(first, pointer).is_some();
-            unread || !Profile::is_unambiguous(first)
-        }),
+        KeySource::First(_) => request.first.is_some_and(|first| !Profile::is_unambiguous(first)),
         // there is one of each
         KeySource::PathCapture(_) | KeySource::Path | KeySource::Query | KeySource::Answer(_) | KeySource::Browser => {
             false
